@@ -1,0 +1,43 @@
+"""Compose NVIDIA Triton images with exactly the chosen components, on any OCI builder.
+
+    import tritonbuild
+
+    result = tritonbuild.build(backends=["onnxruntime", "python"], backend="podman", image_tag="my/triton:1")
+    print(result.image_id)
+"""
+
+from tritonbuild.api import BuildResult, build, get_containerfile, health, probe
+from tritonbuild.backends import get_backend, register_backend, registered, unregister_backend
+from tritonbuild.composition import Composition
+from tritonbuild.engine import Engine, Health
+from tritonbuild.errors import (
+    BuildFailedError,
+    BuildTimeoutError,
+    InvalidInputError,
+    TritonBuildError,
+    UnhealthyEngineError,
+    UnknownNameError,
+    VerificationError,
+)
+
+__all__ = [
+    "BuildFailedError",
+    "BuildResult",
+    "BuildTimeoutError",
+    "Composition",
+    "Engine",
+    "Health",
+    "InvalidInputError",
+    "TritonBuildError",
+    "UnhealthyEngineError",
+    "UnknownNameError",
+    "VerificationError",
+    "build",
+    "get_backend",
+    "get_containerfile",
+    "health",
+    "probe",
+    "register_backend",
+    "registered",
+    "unregister_backend",
+]

@@ -1,0 +1,6 @@
+"""`python -m tritonbuild`."""
+
+from tritonbuild.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""What an engine is: a frozen record of its callables and some constants, and what a health probe answers."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
+
+import attrs
+
+from tritonbuild import flags
+from tritonbuild.errors import UnhealthyEngineError, one_line
+
+PROBE_TIMEOUT: Final = 30.0
+"""Seconds after which any probe is given up; those of the engines here have shorter time-outs of their own."""
+
+
+@attrs.frozen(kw_only=True)
+class Health:
+    """What a health probe found out.
+
+    Attributes:
+        ok: Whether a build would work.
+        engine: The engine's name.
+        version: Its version, as it says it; empty where unknown.
+        reason: Why it is not healthy, one line; with *ok*, something worth knowing (podman posing as docker).
+        hint: What to do about the reason.
+        seconds: How long the probe took.
+        features: What it can do, of `buildkit`, `push`, `load`, `multi-platform`.
+        env: What the probe found that a build's environment has to hold besides the engine's own (DOCKER_BUILDKIT).
+    """
+
+    ok: bool
+    engine: str
+    version: str = ""
+    reason: str = ""
+    hint: str = ""
+    seconds: float = 0.0
+    features: frozenset[str] = frozenset()
+    env: Mapping[str, str] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class Engine:
+    """A program that builds images.
+
+    Attributes:
+        name: What users call it.
+        health: Takes nothing; returns a `Health` or a bool, or raises `UnhealthyEngineError`.
+        construct_build_args: Takes the options as keywords; returns the tokens that follow *binary* *build_cmd*.
+        binary: The program, a name looked up on PATH or a path.
+        build_cmd: The words between the program and the tokens: `("build",)`.
+        env: Environment variables added for its processes.
+        buildkit_support: Whether it takes BuildKit's additions to the Containerfile (`RUN --mount`).
+        options: Its option table; empty for an engine whose callable does its own checks.
+        follow_up: Takes the image id and the options as keywords; returns the commands (argv after *binary*)
+            that remain once the image is built: a push, a save to an archive.
+        size_query: The argv after *binary* which, with the image id after it, prints the size in bytes.
+    """
+
+    name: str
+    health: Callable[[], Health | bool]
+    construct_build_args: Callable[..., Iterable[str]]
+    binary: str
+    build_cmd: tuple[str, ...] = ("build",)
+    env: Mapping[str, str] = attrs.field(factory=dict)
+    buildkit_support: bool = True
+    options: flags.Table = attrs.field(factory=dict)
+    follow_up: Callable[..., Sequence[Sequence[str]]] | None = None
+    size_query: tuple[str, ...] = ()
+
+
+def probe(engine: Engine, *, timeout: float = PROBE_TIMEOUT) -> Health:
+    """Ask *engine* whether a build would work; never raises for one that is unhealthy, or whose probe is broken.
+
+    Args:
+        timeout: Seconds after which its probe is given up.
+    """
+    return start_probe(engine, timeout=timeout)()
+
+
+def start_probe(engine: Engine, *, timeout: float = PROBE_TIMEOUT) -> Callable[[], Health]:
+    """Start a probe and return the function that waits for its answer, so that several can go on at once.
+
+    A probe that is given up goes on in a daemon thread, which does not keep the interpreter from ending.
+    """
+    started = time.perf_counter()
+    answers: queue.SimpleQueue[Health] = queue.SimpleQueue()
+
+    def ask() -> None:
+        answer = _answer(engine)
+        answers.put(attrs.evolve(answer, seconds=time.perf_counter() - started))
+
+    threading.Thread(target=ask, name=f"probe-{engine.name}", daemon=True).start()
+
+    def wait() -> Health:
+        try:
+            return answers.get(timeout=max(0.0, started + timeout - time.perf_counter()))
+        except queue.Empty:
+            return Health(
+                ok=False,
+                engine=engine.name,
+                reason=f"its health probe gave no answer within {timeout:g} s",
+                hint="see whether its daemon hangs",
+                seconds=time.perf_counter() - started,
+            )
+
+    return wait
+
+
+def _answer(engine: Engine) -> Health:
+    try:
+        answer = engine.health()
+    except UnhealthyEngineError as error:
+        return Health(ok=False, engine=engine.name, reason=error.reason, hint=error.hint)
+    except Exception as error:  # noqa: BLE001 - the callable is anybody's; whatever it raises, it does not say "healthy"
+        return Health(
+            ok=False,
+            engine=engine.name,
+            reason=one_line(f"its health probe raised {type(error).__name__}: {error}"),
+            hint="mend the health callable it was registered with",
+        )
+    if isinstance(answer, Health):
+        return answer
+    if isinstance(answer, bool):
+        return Health(ok=answer, engine=engine.name, reason="" if answer else "its health probe says no")
+    return Health(
+        ok=False,
+        engine=engine.name,
+        reason=f"its health probe returned {type(answer).__name__}, not a bool",
+        hint="mend the health callable it was registered with",
+    )

@@ -1,0 +1,118 @@
+"""Every error that tritonbuild raises.
+
+::
+
+    Exception
+    └── TritonBuildError              1  something failed; the base of all
+        ├── InvalidInputError         2  a value that was given cannot be used (also a ValueError)
+        │   └── UnknownNameError      2  a name that is not among the known ones
+        ├── UnhealthyEngineError      3  the engine cannot build: its health probe says why
+        ├── BuildFailedError          4  the engine's build ended without an image
+        │   └── BuildTimeoutError     4  ... since it took longer than was allowed
+        └── VerificationError         5  the image is not what it should be
+
+The number is the command line's exit code. ``str(error)`` is one lower-case sentence that names the thing and
+the value; ``error.hint`` says what to do next.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+
+def one_line(text: object) -> str:
+    """Return *text* so that it stays on one line of a terminal: control characters are shown as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text))
+
+
+class TritonBuildError(Exception):
+    """Something failed. The base of all errors here."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(one_line(message))
+        self.message = one_line(message)
+        self.hint = one_line(hint)
+
+
+class InvalidInputError(TritonBuildError, ValueError):
+    """A value that was given cannot be used."""
+
+    exit_code = 2
+
+
+class UnknownNameError(InvalidInputError):
+    """A name that is not among the known ones; the message names what it was to be, the hint the nearest.
+
+    Args:
+        kind: What the name should have named, in words: "Triton backend", "engine".
+        name: The name as given.
+        known: The names that exist.
+        where: Where they exist, appended to the message: "in release 24.10".
+        hint: What to do when no known name is near. Without it, all known names are listed.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, where: str = "", hint: str = "") -> None:
+        self.kind = kind
+        self.name = name
+        self.known = tuple(sorted(known))
+        near = difflib.get_close_matches(name.lower(), self.known, n=1, cutoff=0.6)
+        if near:
+            hint = f"did you mean {near[0]!r}?"
+        elif not hint:
+            hint = f"known: {', '.join(self.known) or 'none'}"
+        super().__init__(f"unknown {kind} {name!r}{where and ' ' + where}", hint=hint)
+
+
+class UnhealthyEngineError(TritonBuildError):
+    """The engine cannot build. Raise it from a custom engine's health probe to say why."""
+
+    exit_code = 3
+
+    def __init__(self, reason: str, *, engine: str = "", hint: str = "") -> None:
+        self.engine = engine
+        self.reason = one_line(reason)
+        super().__init__(f"engine {engine!r} is not healthy: {reason}" if engine else reason, hint=hint)
+
+
+class BuildFailedError(TritonBuildError):
+    """The engine's build ended without an image.
+
+    Args:
+        argv: The command, credentials masked.
+        returncode: Its exit status; negative when a signal ended it.
+        tail: The last lines of its output.
+        log: The file that holds all of its output.
+    """
+
+    exit_code = 4
+
+    def __init__(  # noqa: PLR0913 - each is a fact of the failed build
+        self,
+        message: str,
+        *,
+        argv: Sequence[str] = (),
+        returncode: int | None = None,
+        tail: Sequence[str] = (),
+        log: Path | None = None,
+        hint: str = "",
+    ) -> None:
+        self.argv = tuple(argv)
+        self.returncode = returncode
+        self.tail = tuple(tail)
+        self.log = log
+        super().__init__(message, hint=hint)
+
+
+class BuildTimeoutError(BuildFailedError):
+    """The build took longer than was allowed and was stopped."""
+
+
+class VerificationError(TritonBuildError):
+    """The image is not what it should be."""
+
+    exit_code = 5

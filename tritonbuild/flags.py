@@ -1,0 +1,443 @@
+"""Options -> argv, from tables.
+
+An engine's table says for each option which Python values it takes and which flag it becomes; one renderer serves
+all engines. `True` is the bare flag, `False` is `--flag=false`, `None` is not given. Every flag is one token, since
+a flag whose value is optional (podman's `--pull`) leaves a token of its own to be read as the build context.
+
+Nothing is guessed: text stays as it is, a path object or the value of an option that is always a path is made
+absolute from the current directory, and whether a file of some name exists plays no part. A dict is rendered in the
+order of its keys (`type` first), so that equal requests give equal commands; give a tuple where order matters.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from attrs import evolve, frozen
+
+from tritonbuild.errors import InvalidInputError, UnknownNameError
+
+ALIASES: Final = {"image_tag": "tag"}
+"""Other names of options, as BentoML has them."""
+
+MASK: Final = "***"
+
+
+@frozen(kw_only=True)
+class Kind:
+    """Which values an option takes and how they become tokens.
+
+    Attributes:
+        expects: The accepted values in words, for messages and for the documentation.
+        texts: From a value to what follows the flag, one text for each time the flag is given; an empty text is the
+            bare flag. Raises `ValueError`, with the reason where it is not plain, or `TypeError`.
+        flag: The spelling, where it is not `--` and the option's name; one that ends in `=`, `:` or `--` is a prefix
+            of the text.
+        since: The engine's version from which on the flag exists; empty if all versions that we know have it.
+        until: The engine's version that no longer has it.
+        secret: Whether the whole value is a credential.
+    """
+
+    expects: str
+    texts: Callable[[Any], list[str]]
+    flag: str = ""
+    since: str = ""
+    until: str = ""
+    secret: bool = False
+
+    def spelling(self, name: str) -> str:
+        """Return the flag of the option *name*."""
+        return self.flag or "--" + name.replace("_", "-")
+
+
+Table: TypeAlias = Mapping[str, Kind]
+
+
+# --- from values to texts
+
+
+def each(value: object) -> Sequence[object]:
+    """Return the elements of a tuple or list, and anything else as the only element."""
+    return value if isinstance(value, tuple | list) else (value,)
+
+
+def text(value: object) -> str:
+    """Return a str or an int as text, and a path object as an absolute path."""
+    if isinstance(value, os.PathLike):
+        return absolute(value)
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise TypeError
+    if value == "":
+        raise ValueError("it is empty")
+    return str.__str__(value) if isinstance(value, str) else int.__repr__(value)  # an enum's value, not its name
+
+
+def absolute(value: object) -> str:
+    """Return a path as text, absolute from the current directory; `..` stays, since it may follow a symlink."""
+    place = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(place, str):
+        raise TypeError
+    if not place:
+        raise ValueError("it is empty")
+    return str(Path.cwd() / place)
+
+
+def inner(value: object) -> str:
+    """Return what stands behind a key: like `text`, but it may be empty, and a bool is `true` or `false`."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value == "" else text(value)
+
+
+def key(name: object, *, without: str = "=") -> str:
+    """Return the key of a dict, if it can stand before a value."""
+    if not isinstance(name, str):
+        raise TypeError
+    if not name or any(c in name for c in without):
+        raise ValueError(f"{_mask(name)!r} cannot be a key")
+    return name
+
+
+def csv_line(texts: Iterable[str]) -> str:
+    """Return the texts as one line of CSV, quoted as Go's encoding/csv (so BuildKit and pflag) reads it."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(texts)
+    return line.getvalue()
+
+
+def _switch(value: object) -> list[str]:
+    if not isinstance(value, bool):
+        raise TypeError
+    return ["" if value else "false"]
+
+
+def _integer(value: object) -> list[str]:
+    if not re.fullmatch(r"-?[0-9]+", text(value)):
+        raise ValueError
+    return [text(value)]
+
+
+def _pairs(value: object, separator: str = "=", *, alone: bool = True) -> list[str]:
+    if isinstance(value, Mapping):
+        keys = sorted(key(k, without=separator) for k in value)
+        texts = [k if value[k] is None else f"{k}{separator}{inner(value[k])}" for k in keys]
+    else:
+        texts = [f"{key(t[:1], without=separator)}{t[1:]}" for t in map(text, each(value))]
+    if not alone and not all(separator in t for t in texts):
+        raise ValueError("it has a key without a value")
+    return texts
+
+
+def _fields(value: object, *, quote: bool = True) -> list[str]:
+    texts = []
+    for one in each(value):
+        if not isinstance(one, Mapping):
+            texts.append(text(one))
+            continue
+        keys = sorted((key(k, without='=,"') for k in one), key=lambda k: (k != "type", k))
+        items = [f"{k}={inner(one[k])}" for k in keys if one[k] is not None]
+        if not items:
+            raise ValueError("it has no fields")
+        if not quote and any(c in item for item in items for c in ',"'):
+            raise ValueError("this engine has no way to quote a comma or a quotation mark")
+        texts.append(csv_line(items))
+    return texts
+
+
+def _limits(value: object) -> list[str]:
+    if not isinstance(value, Mapping):
+        return _pairs(value, alone=False)
+    limits = ((key(name), each(value[name])) for name in sorted(value))
+    return [f"{name}={':'.join(_integer(n)[0] for n in _parts(bounds, 1, 2))}" for name, bounds in limits]
+
+
+def _parts(value: Sequence[object], least: int, most: int) -> Sequence[object]:
+    if not least <= len(value) <= most:
+        raise ValueError(f"it has {len(value)} parts")
+    return value
+
+
+def _triples(value: object) -> list[str]:
+    # A tuple of str is one triple, unless one of them has a colon and so is a triple itself.
+    if isinstance(value, tuple | list) and not any(isinstance(v, tuple | list) or ":" in text(v) for v in value):
+        return [":".join(map(text, _parts(value, 1, 3)))] if value else []
+    return [":".join(map(text, _parts(each(v), 1, 3))) for v in each(value)]
+
+
+def _login(value: object) -> list[str]:
+    if isinstance(value, Mapping):
+        value = next(iter(_parts([*value.items()], 1, 1)))
+    user, *password = map(text, _parts(each(value), 1, 2))
+    if password and ":" in user:
+        raise ValueError("the user has a colon")
+    return [":".join((user, *password))]
+
+
+def _keys(value: object) -> list[str]:
+    if not isinstance(value, Mapping):
+        return [text(v) for v in each(value)]
+    return sorted(text(k) if value[k] is None else f"{text(k)}:{text(value[k])}" for k in value)
+
+
+# --- the kinds
+
+
+def choice(*names: str, bare: bool = False) -> Kind:
+    """Return a kind that takes one of *names*; with *bare* also `True`, the bare flag, and `False`."""
+
+    def texts(value: object) -> list[str]:
+        if bare and isinstance(value, bool):
+            return _switch(value)
+        if not isinstance(value, str) or value not in names:
+            raise ValueError
+        return [value]
+
+    expects = f"one of {', '.join(map(repr, names))}"
+    return Kind(expects=f"True, False or {expects}" if bare else expects, texts=texts)
+
+
+def joined(kind: Kind, separator: str = ",") -> Kind:
+    """Return *kind* for a flag that takes all its values in one token."""
+    return evolve(kind, texts=lambda value: [separator.join(t)] if (t := kind.texts(value)) else [])
+
+
+def quoted(kind: Kind) -> Kind:
+    """Return *kind* for a flag that reads its value as CSV (pflag's `strings`), where a comma is part of the value."""
+    return evolve(kind, texts=lambda value: [csv_line([t]) for t in kind.texts(value)])
+
+
+def single(kind: Kind) -> Kind:
+    """Return *kind* for a flag of which only the last one counts: a tuple of one element, but not of two."""
+
+    def texts(value: object) -> list[str]:
+        found = kind.texts(value[0] if isinstance(value, tuple | list) and len(value) == 1 else value)
+        if len(found) > 1:
+            raise ValueError("the engine takes only one")
+        return found
+
+    return evolve(kind, expects=f"{kind.expects}, only one", texts=texts)
+
+
+cgroup: Final = Kind(expects="a cgroup as text or path object", texts=lambda value: [text(os.fspath(value))])
+credentials: Final = Kind(
+    expects="'USER:PASSWORD', a tuple of both, or a dict {user: password}", texts=_login, secret=True
+)
+decryption_keys: Final = Kind(
+    expects="'KEY[:PASSPHRASE]', a tuple of these, or a dict {key: passphrase}", texts=_keys, secret=True
+)
+duration: Final = Kind(
+    expects="seconds as a whole number, or text like '2m30s'",
+    texts=lambda value: [f"{text(value)}s" if isinstance(value, int) else text(value)],
+)
+fields: Final = Kind(expects="'K=V,K=V', a dict, or a tuple of these", texts=_fields)
+plain_fields: Final = evolve(fields, texts=lambda value: _fields(value, quote=False))
+attestation: Final = Kind(
+    expects="True, False, 'K=V,K=V' or a dict",
+    texts=lambda value: [inner(value)] if isinstance(value, bool) else _fields(value),
+)
+hosts: Final = Kind(
+    expects="'HOST:IP', a tuple of these, or a dict {host: ip}", texts=lambda value: _pairs(value, ":", alone=False)
+)
+integer: Final = Kind(expects="a whole number", texts=_integer)
+limits: Final = Kind(expects="'NAME=SOFT[:HARD]', a tuple of these, or a dict {name: (soft, hard)}", texts=_limits)
+named: Final = Kind(expects="'K=V', a tuple of these, or a dict", texts=lambda value: _pairs(value, alone=False))
+pairs: Final = Kind(expects="'K=V', a tuple of these, or a dict; a key whose value is None stands alone", texts=_pairs)
+path: Final = Kind(expects="a path", texts=lambda value: [absolute(value)])
+paths: Final = Kind(expects="a path or a tuple of paths", texts=lambda value: [absolute(v) for v in each(value)])
+repeated: Final = Kind(expects="text or a tuple of texts", texts=lambda value: [text(v) for v in each(value)])
+scalar: Final = Kind(expects="text, a whole number or a path object", texts=lambda value: [text(value)])
+switch: Final = Kind(expects="True or False", texts=_switch)
+triples: Final = Kind(expects="'A:B:C', a tuple of the three parts, or a tuple of several of these", texts=_triples)
+
+
+# --- from options to argv and back
+
+
+def canonical(options: Mapping[str, object]) -> dict[str, object]:
+    """Return the options that are given, under their one name: not None, `image_tag` and `tag` as one `tag`."""
+    merged: dict[str, object] = {}
+    for given, value in options.items():
+        name = ALIASES.get(given, given)
+        if value is not None:
+            merged[name] = (*each(merged[name]), *each(value)) if name in merged else value
+    return merged
+
+
+def render(table: Table, options: Mapping[str, object], *, engine: str) -> list[str]:
+    """Return the tokens for the options, in the table's order.
+
+    Raises:
+        UnknownNameError: If the table lacks an option.
+        InvalidInputError: If a value is not what its option expects.
+    """
+    for name in options:
+        _kind(table, name, engine=engine)
+    given = canonical(options)
+    tokens = []
+    for name, kind in table.items():
+        if name in given:
+            flag = kind.spelling(name)
+            equals = "" if flag.endswith(("=", ":", "--")) else "="
+            tokens += [f"{flag}{equals}{t}" if t else flag for t in _texts(kind, name, given[name], engine=engine)]
+    return tokens
+
+
+def check_versions(table: Table, options: Mapping[str, object], *, engine: str, version: str) -> None:
+    """Raise `InvalidInputError` if an option needs another version of the engine.
+
+    A version that has no number passes, and so does an option that is not in the table: an engine may translate it.
+    """
+    found = _numbers(version)
+    for name in canonical(options) if found else ():
+        kind = table.get(name)
+        if kind is None:
+            continue
+        if kind.since and found < _numbers(kind.since):
+            needs = f"needs {engine} {kind.since} or newer"
+        elif kind.until and found >= _numbers(kind.until):
+            needs = f"needs {engine} older than {kind.until}"
+        else:
+            continue
+        raise InvalidInputError(
+            f"option {name!r} of engine {engine!r} {needs}, and this is {version}",
+            hint="leave the option out, or use another version of the engine",
+        )
+
+
+def parse(table: Table, texts: Iterable[str], *, engine: str) -> dict[str, object]:
+    """Return the options written as `KEY[=VALUE]`; values stay text, and a repeated key collects them in a tuple.
+
+    Raises:
+        UnknownNameError: If the table lacks an option.
+        InvalidInputError: If a key has no value, and its option is no switch.
+    """
+    options: dict[str, object] = {}
+    for written in texts:
+        name, equals, word = written.partition("=")
+        name = ALIASES.get(name.replace("-", "_"), name.replace("-", "_"))
+        kind = _kind(table, name, engine=engine)
+        value: object = word
+        if word in {"true", "false"} and not _takes(kind, word) and _takes(kind, True):  # noqa: FBT003 - any value
+            value = word == "true"
+        elif not equals and not _takes(kind, value := True):
+            message = f"option {name!r} of engine {engine!r} needs a value: {kind.expects}"
+            raise InvalidInputError(message, hint=f"write {name}=VALUE")
+        options[name] = (*each(options[name]), value) if name in options else value
+    return options
+
+
+def _takes(kind: Kind, value: object) -> bool:
+    try:
+        kind.texts(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _kind(table: Table, name: str, *, engine: str) -> Kind:
+    try:
+        return table[ALIASES.get(name, name)]
+    except KeyError:
+        raise UnknownNameError("option", name, table, where=f"for engine {engine!r}") from None
+
+
+def _texts(kind: Kind, name: str, value: object, *, engine: str) -> list[str]:
+    try:
+        texts = kind.texts(value)
+        for one in texts:
+            one.encode("utf-8", "surrogateescape")  # as every argument of a process will be
+            if any(unicodedata.category(c) in {"Cc", "Zl", "Zp"} for c in one):
+                raise ValueError("it has a control character")  # noqa: TRY301 - one handler words all refusals
+    except (TypeError, ValueError) as error:
+        got = f"a {type(value).__name__} that is not shown" if kind.secret else _shown(value)
+        reason = "" if isinstance(error, UnicodeError | TypeError) else str(error)
+        raise InvalidInputError(
+            f"option {name!r} of engine {engine!r} expects {kind.expects}, not {got}{reason and ': ' + reason}"
+        ) from None
+    return texts
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    found = re.search(r"[0-9]+(?:\.[0-9]+)+", version) or re.search(r"[0-9]+", version)
+    numbers = tuple(int(n) for n in found[0].split(".")) if found else ()
+    return (*numbers, 0, 0, 0)[:3] if numbers else ()
+
+
+# --- credentials
+
+_CREDENTIAL: Final = re.compile(r"token(?!i[sz])|passw(or)?d|passphrase|secret|credential|apikey", re.IGNORECASE)
+_CREDENTIAL_WORDS: Final = frozenset({"auth", "creds", "key", "pass", "pat", "pwd"})
+_NO_CREDENTIAL_FLAGS: Final = frozenset({"--registry-auth-tlscontext", "--secret"})  # they name files and variables
+
+
+def mask(argv: Iterable[str]) -> list[str]:
+    """Return the tokens with credentials masked, to be shown or logged.
+
+    Masked are the values of flags and keys that look like credentials, wherever a token has a `KEY=VALUE` or a list
+    of them, and the user part and such query parameters of URLs. It masks too much rather than too little.
+    """
+    masked: list[str] = []
+    after = ""
+    for token in argv:
+        hidden = _names_credential(after) and not token.startswith("-")
+        masked.append(MASK if hidden else _mask(token))
+        after = token if token.startswith("-") and "=" not in token else ""
+    return masked
+
+
+def looks_like_credential(name: str) -> bool:
+    """Return whether a variable or key of that name likely holds a credential."""
+    words = re.split(r"[^a-z0-9]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower())
+    return bool(_CREDENTIAL.search(name)) or not _CREDENTIAL_WORDS.isdisjoint(words)
+
+
+def _names_credential(flag: str) -> bool:
+    return flag not in _NO_CREDENTIAL_FLAGS and looks_like_credential(flag)
+
+
+def _mask(token: str) -> str:
+    flag, equals, rest = token.partition("=") if token.startswith("-") else ("", "", token)
+    if equals and _names_credential(flag):
+        return f"{flag}={MASK}"
+    name, found, _ = rest.partition("=")
+    if found and looks_like_credential(name):
+        rest = f"{name}={MASK}"
+    elif found:
+        try:
+            (items,) = csv.reader([rest])
+        except csv.Error:  # no line of CSV
+            items = rest.split(",")
+        shown = [_mask_field(item) for item in items]
+        rest = rest if shown == items else csv_line(shown)
+    rest = re.sub(r"(?<=://)[^/\s]+@(?!sha[0-9]+:)", f"{MASK}@", rest)  # an image's digest is shown
+    rest = re.sub(r"([?&][^=&\s]+=)[^&\s]+", lambda m: m[1] + MASK if looks_like_credential(m[1]) else m[0], rest)
+    return f"{flag}{equals}{rest}"
+
+
+def _mask_field(item: str) -> str:
+    name, equals, _ = item.partition("=")
+    return f"{name}={MASK}" if equals and looks_like_credential(name) else item
+
+
+def _shown(value: object) -> str:
+    shown = repr(_masked(value))
+    return shown if len(shown) <= 120 else f"{shown[:117]}..."  # noqa: PLR2004 - one line of a terminal
+
+
+def _masked(value: object) -> object:
+    match value:
+        case Mapping():
+            return {_masked(k): MASK if looks_like_credential(str(k)) else _masked(v) for k, v in value.items()}
+        case tuple() | list():
+            return type(value)(map(_masked, value))
+        case str():
+            return _mask(value)
+        case _:
+            return value
