@@ -79,6 +79,13 @@ def text(value: object) -> str:
     return str.__str__(value) if isinstance(value, str) else int.__repr__(value)  # an enum's value, not its name
 
 
+def word(value: object) -> str:
+    """Return a str, as it is."""
+    if not isinstance(value, str):
+        raise TypeError
+    return text(value)
+
+
 def absolute(value: object) -> str:
     """Return a path as text, absolute from the current directory; `..` stays, since it may follow a symlink."""
     place = os.fspath(value) if isinstance(value, os.PathLike) else value
@@ -108,8 +115,20 @@ def key(name: object, *, without: str = "=") -> str:
 def csv_line(texts: Iterable[str]) -> str:
     """Return the texts as one line of CSV, quoted as Go's encoding/csv (so BuildKit and pflag) reads it."""
     line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(texts)
+    try:
+        csv.writer(line, lineterminator="").writerow(texts)
+    except csv.Error:  # a NUL, to Python 3.10
+        raise ValueError("it has a control character") from None
     return line.getvalue()
+
+
+def csv_items(line: str) -> list[str]:
+    """Return the texts that a line of CSV holds."""
+    try:
+        (items,) = csv.reader([line], strict=True)
+    except csv.Error:
+        raise ValueError("it is no line of CSV") from None
+    return items
 
 
 def _switch(value: object) -> list[str]:
@@ -129,7 +148,7 @@ def _pairs(value: object, separator: str = "=", *, alone: bool = True) -> list[s
         keys = sorted(key(k, without=separator) for k in value)
         texts = [k if value[k] is None else f"{k}{separator}{inner(value[k])}" for k in keys]
     else:
-        texts = [f"{key(t[:1], without=separator)}{t[1:]}" for t in map(text, each(value))]
+        texts = [f"{key(t[:1], without=separator)}{t[1:]}" for t in map(word, each(value))]
     if not alone and not all(separator in t for t in texts):
         raise ValueError("it has a key without a value")
     return texts
@@ -139,7 +158,7 @@ def _fields(value: object, *, quote: bool = True) -> list[str]:
     texts = []
     for one in each(value):
         if not isinstance(one, Mapping):
-            texts.append(text(one))
+            texts.append(absolute(one) if isinstance(one, os.PathLike) else word(one))
             continue
         keys = sorted((key(k, without='=,"') for k in one), key=lambda k: (k != "type", k))
         items = [f"{k}={inner(one[k])}" for k in keys if one[k] is not None]
@@ -294,14 +313,14 @@ def check_versions(table: Table, options: Mapping[str, object], *, engine: str, 
 
     A version that has no number passes, and so does an option that is not in the table: an engine may translate it.
     """
-    found = _numbers(version)
+    found = version_numbers(version)
     for name in canonical(options) if found else ():
         kind = table.get(name)
         if kind is None:
             continue
-        if kind.since and found < _numbers(kind.since):
+        if kind.since and found < version_numbers(kind.since):
             needs = f"needs {engine} {kind.since} or newer"
-        elif kind.until and found >= _numbers(kind.until):
+        elif kind.until and found >= version_numbers(kind.until):
             needs = f"needs {engine} older than {kind.until}"
         else:
             continue
@@ -320,12 +339,12 @@ def parse(table: Table, texts: Iterable[str], *, engine: str) -> dict[str, objec
     """
     options: dict[str, object] = {}
     for written in texts:
-        name, equals, word = written.partition("=")
+        name, equals, rest = written.partition("=")
         name = ALIASES.get(name.replace("-", "_"), name.replace("-", "_"))
         kind = _kind(table, name, engine=engine)
-        value: object = word
-        if word in {"true", "false"} and not _takes(kind, word) and _takes(kind, True):  # noqa: FBT003 - any value
-            value = word == "true"
+        value: object = rest
+        if rest in {"true", "false"} and not _takes(kind, rest) and _takes(kind, True):  # noqa: FBT003 - any value
+            value = rest == "true"
         elif not equals and not _takes(kind, value := True):
             message = f"option {name!r} of engine {engine!r} needs a value: {kind.expects}"
             raise InvalidInputError(message, hint=f"write {name}=VALUE")
@@ -364,7 +383,8 @@ def _texts(kind: Kind, name: str, value: object, *, engine: str) -> list[str]:
     return texts
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def version_numbers(version: str) -> tuple[int, ...]:
+    """Return the first three numbers of a version: `20.10.24+dfsg1` is (20, 10, 24); none where it has no number."""
     found = re.search(r"[0-9]+(?:\.[0-9]+)+", version) or re.search(r"[0-9]+", version)
     numbers = tuple(int(n) for n in found[0].split(".")) if found else ()
     return (*numbers, 0, 0, 0)[:3] if numbers else ()
@@ -411,8 +431,8 @@ def _mask(token: str) -> str:
         rest = f"{name}={MASK}"
     elif found:
         try:
-            (items,) = csv.reader([rest])
-        except csv.Error:  # no line of CSV
+            items = csv_items(rest)
+        except ValueError:
             items = rest.split(",")
         shown = [_mask_field(item) for item in items]
         rest = rest if shown == items else csv_line(shown)
