@@ -1,0 +1,111 @@
+"""The CUDA base's files: libraries by their names in NVIDIA's image, with a hundredth of their weight."""
+
+from typing import Final
+
+import attrs
+
+from tests.replica.compiler import Compiler, add_ballast
+from tests.replica.layers import Tree, directory, file, on_disk, symlink, with_parents
+
+SYSTEM: Final = "usr/lib/x86_64-linux-gnu"
+HOME: Final = "usr/local/cuda-12.6"
+LIBRARIES: Final = f"{HOME}/targets/x86_64-linux/lib"
+STUBS: Final = f"{LIBRARIES}/stubs"
+UCC: Final = "opt/hpcx/ucc/lib"
+UCX: Final = "opt/hpcx/ucx/lib"
+
+
+@attrs.frozen
+class Library:
+    """A stand-in: the file has the whole version, the link has the soname."""
+
+    folder: str
+    soname: str
+    version: str
+    megabytes: float = 0
+    needed: tuple[str, ...] = ()
+
+
+CUDA: Final = (
+    Library(LIBRARIES, "libcublas.so.12", "6.3.3", 12, ("libcublasLt.so.12",)),
+    Library(LIBRARIES, "libcublasLt.so.12", "6.3.3", 30),
+    Library(LIBRARIES, "libcufft.so.11", "3.0.4", 12),
+    Library(LIBRARIES, "libcupti.so.12", "6.80", 1),
+    Library(LIBRARIES, "libcurand.so.10", "3.7.77", 4),
+    Library(LIBRARIES, "libcusolver.so.11", "7.1.2", 8, ("libcublas.so.12", "libcusparse.so.12")),
+    Library(LIBRARIES, "libcusparse.so.12", "5.4.2", 12, ("libnvJitLink.so.12",)),
+    Library(LIBRARIES, "libnvJitLink.so.12", "6.77", 2),
+    Library(LIBRARIES, "libnvToolsExt.so.1", "0.0"),
+    Library(SYSTEM, "libcudnn.so.9", "5.0", 8),
+    Library(SYSTEM, "libnccl.so.2", "22.3", 6),
+    Library(SYSTEM, "libnvinfer.so.10", "4.0", 10, ("libcudart.so.12",)),
+    Library(f"{HOME}/compat/lib.real", "libcuda.so.1", "560.35.03"),
+    Library(UCC, "libucc.so.1", "0.0", 0, ("libucs.so.0",)),
+    Library(UCX, "libucm.so.0", "0.0"),
+    Library(UCX, "libucp.so.0", "0.0", 0, ("libuct.so.0", "libucs.so.0")),
+    Library(UCX, "libucs.so.0", "0.0", 0, ("libucm.so.0",)),
+    Library(UCX, "libuct.so.0", "0.0", 0, ("libucs.so.0",)),
+)
+
+STUBBED: Final = (
+    "libcublas.so.12",
+    "libcublasLt.so.12",
+    "libcufft.so.11",
+    "libcurand.so.10",
+    "libcusolver.so.11",
+    "libcusparse.so.12",
+)
+"""What build.py gives the pytorch of the CPU flavour as stubs, found through LD_LIBRARY_PATH."""
+
+WHOLE: Final = ("libcupti.so.12", "libnvJitLink.so.12", "libnvToolsExt.so.1")
+"""What build.py gives it whole; libcudart goes to the system's folder, as this server, built for GPU, needs it."""
+
+CUDART: Final = "libcudart.so.12.6.77"
+
+
+def placed(folder: str, name: str, soname: str, library: Tree) -> Tree:
+    """Return *library*'s only file at *folder*/*name* with the link that the linker looks for."""
+    (entry,) = library.values()
+    return {f"{folder}/{name}": entry, f"{folder}/{soname}": symlink(name)}
+
+
+def gpu(compiler: Compiler, cudart: Tree) -> Tree:
+    """Return what the CUDA base adds to the bare base."""
+    tree = placed(LIBRARIES, CUDART, "libcudart.so.12", cudart)
+    for library in CUDA:
+        name = f"{library.soname}.{library.version}"
+        path = compiler.link(f"cuda/{name}", ["standin.c"], soname=library.soname, needed=library.needed)
+        add_ballast(path, library.megabytes)
+        tree |= placed(library.folder, name, library.soname, {name: on_disk(path)})
+    for soname in (*STUBBED, "libcuda.so.1"):
+        name = soname.rpartition(".")[0]
+        stub = compiler.link(f"stubs/{name}", ["standin.c"], soname=soname)
+        tree[f"{STUBS}/{name}"] = on_disk(stub)
+    tree |= {
+        f"{HOME}/lib64": symlink("targets/x86_64-linux/lib"),
+        f"{HOME}/version.json": file(b'{"cuda": {"name": "CUDA SDK", "version": "12.6.2"}}\n'),
+        "etc/alternatives/cuda": symlink("/usr/local/cuda-12.6"),
+        "etc/alternatives/cuda-12": symlink("/usr/local/cuda-12.6"),
+        "etc/ld.so.conf.d/000_cuda.conf": file(b"/usr/local/cuda/targets/x86_64-linux/lib\n"),
+        "etc/ld.so.conf.d/nvidia.conf": file(b"/usr/local/nvidia/lib\n/usr/local/nvidia/lib64\n"),
+        "etc/shinit_v2": file(b"# sourced by shells; NVIDIA's looks here for a driver to be compatible with\n"),
+        "usr/local/cuda": symlink("/etc/alternatives/cuda"),
+        "usr/local/cuda-12": symlink("/etc/alternatives/cuda-12"),
+        "workspace": directory(),
+    }
+    return with_parents(tree)
+
+
+def cpu(gpu_tree: Tree, cudart: Tree) -> Tree:
+    """Return what full of the CPU flavour has of CUDA: the set that build.py copies out of the GPU flavour's min."""
+    targets, stubs = "usr/local/cuda/targets/x86_64-linux/lib", "usr/local/cuda/lib64/stubs"
+    tree = placed(SYSTEM, CUDART, "libcudart.so.12", cudart)
+    for soname in STUBBED:
+        tree[f"{stubs}/{soname}"] = gpu_tree[f"{STUBS}/{soname.rpartition('.')[0]}"]
+    for library in CUDA:
+        source = gpu_tree[f"{library.folder}/{library.soname}.{library.version}"]
+        if library.soname in WHOLE:
+            tree[f"{targets}/{library.soname}"] = source
+        elif library.folder in (UCC, UCX) or library.soname in ("libcudnn.so.9", "libnccl.so.2"):
+            tree[f"{library.folder}/{library.soname}"] = source
+    return with_parents(tree)
