@@ -1,0 +1,92 @@
+"""A BuildKit daemon with runc as its worker, and buildctl."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from tests.services import daemons, leftovers, programs, tools
+from tests.services.errors import ServiceError
+
+# nerdctl asks for security.insecure whenever it is told --network=host, though it needs the network only.
+CONFIG: Final = """\
+root = {root}
+insecure-entitlements = ["network.host", "security.insecure"]
+
+[grpc]
+address = [{address}]
+
+[cdi]
+disabled = true
+
+[worker.oci]
+enabled = true
+binary = "runc"
+defaultCgroupParent = {group}
+networkMode = "host"
+snapshotter = "overlayfs"
+
+[worker.containerd]
+enabled = false
+"""
+REGISTRY: Final = """
+[registry.{host}]
+http = true
+"""
+
+
+@attrs.frozen(kw_only=True)
+class Buildkitd:
+    """A BuildKit daemon that runs: *env* leads buildctl (and nerdctl) to it."""
+
+    env: Mapping[str, str]
+    address: str
+    bin_dir: Path
+    pid: int
+    log: Path
+
+
+@contextlib.contextmanager
+def buildkitd(root: Path, *, insecure: Sequence[str] = ()) -> Iterator[Buildkitd]:
+    """Run a BuildKit daemon that keeps everything in the folder *root* until the block ends.
+
+    Its builds may ask for the host's network: ``--allow network.host --opt force-network-mode=host``.
+
+    Args:
+        root: The daemon's folder.
+        insecure: The registries (``localhost:5000``) to talk to without TLS.
+    """
+    programs.need_root()
+    programs.find("runc")
+    bin_dir = tools.build()
+    socket, log = daemons.socket_path(root / "buildkitd.sock"), root / "log"
+    address = f"unix://{socket}"
+    group = leftovers.cgroup_name("buildkit")
+    (root / "tmp").mkdir(parents=True)
+    config = root / "buildkitd.toml"
+    config.write_text(
+        CONFIG.format(root=json.dumps(str(root / "state")), address=json.dumps(address), group=json.dumps(f"/{group}"))
+        + "".join(REGISTRY.format(host=json.dumps(host)) for host in insecure)
+    )
+    env = {"BUILDKIT_HOST": address, "PATH": programs.search_path(bin_dir)}
+
+    def ready() -> bool:
+        # The socket is there before the worker is.
+        with contextlib.suppress(ServiceError):
+            return daemons.answers(socket) and bool(programs.run([bin_dir / "buildctl", "debug", "workers"], env=env))
+        return False
+
+    daemon_env = {"PATH": programs.search_path(), "TMPDIR": str(root / "tmp")}
+    argv = [str(bin_dir / "buildkitd"), f"--config={config}"]
+    try:
+        with daemons.daemon(argv, log=log, ready=ready, env=daemon_env, private_run=True) as process:
+            yield Buildkitd(env=env, address=address, bin_dir=bin_dir, pid=process.pid, log=log)
+    finally:
+        leftovers.clear_cgroups(group)
+        shutil.rmtree(root, ignore_errors=True)

@@ -1,0 +1,93 @@
+"""The process table, and what of a marked command is left in it."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import attrs
+
+
+@attrs.frozen(kw_only=True)
+class Process:
+    """One row of the process table."""
+
+    pid: int
+    parent: int
+    argv: tuple[str, ...]
+
+
+def _read(entry: Path) -> Process | None:
+    try:
+        argv = tuple((entry / "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1])
+        # The program's name, in brackets, may hold blanks and brackets of its own.
+        state, parent = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[:2]
+    except OSError:  # It ended meanwhile.
+        return None
+    if state in "ZX":
+        return None
+    return Process(pid=int(entry.name), parent=int(parent), argv=argv)
+
+
+def table() -> tuple[Process, ...]:
+    """Return all processes, those in other PID namespaces too, without the ended ones nobody has waited for."""
+    rows = (_read(entry) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    return tuple(row for row in rows if row is not None)
+
+
+def ancestors() -> frozenset[int]:
+    """Return the ids of this process and of all above it."""
+    parents = {row.pid: row.parent for row in table()}
+    pid, found = os.getpid(), set[int]()
+    while pid and pid not in found:
+        found.add(pid)
+        pid = parents.get(pid, 0)
+    return frozenset(found)
+
+
+def marked(marker: str) -> tuple[Process, ...]:
+    """Return the processes with *marker* in their command line, but for this one and those above it."""
+    ours = ancestors()
+    return tuple(row for row in table() if row.pid not in ours and any(marker in word for word in row.argv))
+
+
+def descendants(pid: int) -> tuple[Process, ...]:
+    """Return the processes that *pid* started, that these started, and so on."""
+    rows, found = table(), {pid}
+    while more := {row.pid for row in rows if row.parent in found} - found:
+        found |= more
+    return tuple(row for row in rows if row.pid in found - {pid})
+
+
+def wait_for(marker: str, *, timeout: float = 30) -> tuple[Process, ...]:
+    """Wait until a process has *marker* in its command line; return such processes, none after *timeout* s."""
+    deadline = time.monotonic() + timeout
+    while not (rows := marked(marker)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return rows
+
+
+def left(marker: str, *, timeout: float = 10) -> tuple[Process, ...]:
+    """Wait until no process has *marker* in its command line; return those that do after *timeout* seconds.
+
+    To prove that an interrupt ends a build's processes, put a marker into a ``RUN`` line (``sleep 86399.25``),
+    `wait_for` it, interrupt, and assert that nothing is left.
+    """
+    deadline = time.monotonic() + timeout
+    while (rows := marked(marker)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return rows
+
+
+def descendants_left(before: frozenset[int], *, timeout: float = 10) -> tuple[Process, ...]:
+    """Wait until this process's descendants are those in *before*; return the others after *timeout* seconds.
+
+    A daemon that detached itself is no descendant any more: use `left` with a marker for those.
+    """
+    deadline = time.monotonic() + timeout
+    while (
+        rows := tuple(row for row in descendants(os.getpid()) if row.pid not in before)
+    ) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return rows
