@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tritonbuild.containerfile import (
     Comment,
@@ -99,7 +100,9 @@ def test_a_literal_value_cannot_leave_its_quotes(value: str) -> None:
 def test_a_script_reaches_the_shell_byte_for_byte(lines: list[str]) -> None:
     text = "\n".join(lines)
     written = "\n".join(Script(name="x.sh", text=text).lines())
-    command = written.removeprefix("RUN ").partition("    > /tmp/x.sh")[0].rstrip().removesuffix("\\").replace("\\\n", "")
+    command = (
+        written.removeprefix("RUN ").partition("    > /tmp/x.sh")[0].rstrip().removesuffix("\\").replace("\\\n", "")
+    )
     if any(line.endswith("\\") for line in lines):
         return  # ours never do; a continuation would be read into it
     output = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=True).stdout

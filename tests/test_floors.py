@@ -36,7 +36,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 def room(module: str) -> str:
     """Return the room a dotted module name below the package stands in."""
-    return module.split(".")[0] or "__init__"
+    return module.split(".", 1)[0] or "__init__"
 
 
 def dotted(path: Path) -> str:
@@ -100,9 +100,11 @@ def test_names_of_engines_stand_only_in_their_own_modules() -> None:
     for path in MODULES:
         if path.parent.name == "backends":
             continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Constant) and node.value in engines:
-                breaches.append(f"{dotted(path)}:{node.lineno}: {node.value!r}")
+        breaches += [
+            f"{dotted(path)}:{node.lineno}: {node.value!r}"
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Constant) and node.value in engines
+        ]
     assert breaches == []
 
 

@@ -17,11 +17,11 @@ from tritonbuild import process
 
 def running(marker: str) -> list[int]:
     """Return the processes that have *marker* among their arguments."""
-    found = []
-    for candidate in psutil.process_iter(["cmdline", "status"]):
-        if candidate.info["status"] != psutil.STATUS_ZOMBIE and marker in " ".join(candidate.info["cmdline"] or ()):
-            found.append(candidate.pid)
-    return found
+    return [
+        candidate.pid
+        for candidate in psutil.process_iter(["cmdline", "status"])
+        if candidate.info["status"] != psutil.STATUS_ZOMBIE and marker in " ".join(candidate.info["cmdline"] or ())
+    ]
 
 
 def wait_for(marker: str, count: int) -> None:

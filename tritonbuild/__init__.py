@@ -1,9 +1,9 @@
 """Compose NVIDIA Triton images with exactly the chosen components, on any OCI builder.
 
-    import tritonbuild
+import tritonbuild
 
-    result = tritonbuild.build(backends=["onnxruntime", "python"], backend="podman", image_tag="my/triton:1")
-    print(result.image_id)
+result = tritonbuild.build(backends=["onnxruntime", "python"], backend="podman", image_tag="my/triton:1")
+print(result.image_id)
 """
 
 from tritonbuild.api import BuildResult, build, get_containerfile, health, probe

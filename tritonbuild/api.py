@@ -7,7 +7,6 @@ import inspect
 import json
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +15,8 @@ from typing import Any, Final
 
 import attrs
 
-from tritonbuild import backends, engine as engine_records, flags, process, recipe
+from tritonbuild import backends, flags, process, recipe
+from tritonbuild import engine as engine_records
 from tritonbuild.composition import Composition
 from tritonbuild.engine import Engine, Health
 from tritonbuild.errors import (
@@ -90,7 +90,9 @@ def get_containerfile(
     """
     wanted, rest = _composition(composition, features, keywords)
     if rest:
-        raise InvalidInputError(f"get_containerfile takes no {next(iter(rest))!r}", hint="see the fields of Composition")
+        raise InvalidInputError(
+            f"get_containerfile takes no {next(iter(rest))!r}", hint="see the fields of Composition"
+        )
     text = recipe.containerfile(wanted)
     if output_path is not None:
         write_containerfile(text, Path(output_path))
@@ -188,7 +190,9 @@ def build(  # noqa: PLR0913 - DESIGN's signature, and what concerns the run
         if on_start:
             on_start(answer, masked)
         started = time.monotonic()
-        runner = _Runner(engine=engine, env={**engine.env, **answer.env}, log=_new_log(engine), echo=echo, timeout=timeout)
+        runner = _Runner(
+            engine=engine, env={**engine.env, **answer.env}, log=_new_log(engine), echo=echo, timeout=timeout
+        )
         runner.run(argv)
         image_id, digest = _identity(engine, argv, given, runner)
         for tokens in engine.follow_up(image_id, **given) if engine.follow_up else ():

@@ -21,6 +21,11 @@ def _names(value: Iterable[str] | str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((value,) if isinstance(value, str) else value))
 
 
+def _release(value: str) -> str:
+    """Return a release; the newest where none is given."""
+    return value or BUILTIN.newest()
+
+
 def _references(value: Mapping[str, str | Reference]) -> dict[str, Reference]:
     for name in value:
         if name not in SOURCE_NAMES:
@@ -32,8 +37,9 @@ def _references(value: Mapping[str, str | Reference]) -> dict[str, Reference]:
 class Composition:
     """A choice of Triton components, validated when it is made.
 
-    Components are laid into the image in the order given, one layer each: a component that is appended leaves the
-    layers before it as they are, so that an engine takes them from its cache.
+    Components are laid into the image one layer each, caches and repository agents first, then the Triton backends in
+    the order given: a backend that is appended leaves the layers before it as they are, so that an engine takes them
+    from its cache.
 
     Args:
         backends: Names of Triton backends, say `("onnxruntime", "python")`; names people use for them (`onnx`) are
@@ -57,7 +63,7 @@ class Composition:
     backends: tuple[str, ...] = attrs.field(default=(), converter=_names)
     repoagents: tuple[str, ...] = attrs.field(default=(), converter=_names)
     caches: tuple[str, ...] = attrs.field(default=(), converter=_names)
-    container_version: str = attrs.field(default="", converter=lambda value: value or BUILTIN.newest())
+    container_version: str = attrs.field(default="", converter=_release)
     enable_gpu: bool = True
     images: Mapping[str, Reference] = attrs.field(factory=dict, converter=_references)
     registry: str = attrs.field(default=NVIDIA_REGISTRY, converter=parse_registry)
@@ -72,12 +78,16 @@ class Composition:
     def __attrs_post_init__(self) -> None:
         """Resolve the names against the catalog; nothing else is needed later to know that they exist."""
         release = self.catalog.release(self.container_version)
-        notes = [] if release.known else [
-            f"release {self.container_version} is newer than the catalog: taken to be like {self.catalog.newest()}"
-        ]
-        wanted = [("backend", name) for name in self.backends]
+        notes = (
+            []
+            if release.known
+            else [
+                f"release {self.container_version} is newer than the catalog: taken to be like {self.catalog.newest()}"
+            ]
+        )
+        wanted = [("cache", name) for name in self.caches]
         wanted += [("repoagent", name) for name in self.repoagents]
-        wanted += [("cache", name) for name in self.caches]
+        wanted += [("backend", name) for name in self.backends]
         if not wanted:
             raise InvalidInputError("no component is chosen", hint="name at least one, say --backend python")
         chosen = []
@@ -96,7 +106,9 @@ class Composition:
                 raise UnknownNameError("feature", feature, FEATURES)
         for pattern in self.exempt_libraries:
             if not pattern or not pattern.isprintable() or set(pattern) & set(" /'\"`$();&|<>"):
-                raise InvalidInputError(f"{pattern!r} is not a pattern of library names", hint="say libfoo.so.1 or libfoo*")
+                raise InvalidInputError(
+                    f"{pattern!r} is not a pattern of library names", hint="say libfoo.so.1 or libfoo*"
+                )
         object.__setattr__(self, "components", components)
         object.__setattr__(self, "notes", tuple(notes))
 

@@ -117,7 +117,7 @@ def run(
         reader, writer = _channel(echo)
         try:
             try:
-                process = subprocess.Popen(  # noqa: S603 - the command is the caller's, as tokens
+                process = subprocess.Popen(
                     argv,
                     stdin=subprocess.DEVNULL,
                     stdout=writer,
@@ -142,10 +142,11 @@ def run(
 def stop_tree(process: subprocess.Popen[bytes] | subprocess.Popen[str], *, grace: float = TERM_GRACE) -> None:
     """End *process* and every process that descends from it: SIGTERM, then after *grace* seconds SIGKILL."""
     tree = _descendants(process.pid)
-    _signal_group(process.pid, signal.SIGTERM)
-    for member in tree:
+    # The innermost first: podman told first is gone before what it started has ended the RUN step.
+    for member in reversed(tree):
         with contextlib.suppress(psutil.Error):
             member.terminate()
+    _signal_group(process.pid, signal.SIGTERM)
     with contextlib.suppress(KeyboardInterrupt):  # asked twice: no more waiting
         _wait(process, tree, grace)
     # Those started since: a client may have begun another step before it saw the signal.
@@ -157,7 +158,9 @@ def stop_tree(process: subprocess.Popen[bytes] | subprocess.Popen[str], *, grace
     _wait(process, [*tree, *late], grace)
 
 
-def _wait(process: subprocess.Popen[bytes] | subprocess.Popen[str], others: Sequence[psutil.Process], timeout: float) -> None:
+def _wait(
+    process: subprocess.Popen[bytes] | subprocess.Popen[str], others: Sequence[psutil.Process], timeout: float
+) -> None:
     """Wait until *process* and *others* have ended, at most *timeout* seconds.
 
     Popen alone waits for its process: psutil would take its exit status away.
@@ -206,11 +209,11 @@ def _sink(log: int, echo: int | None, tail: deque[str]) -> Callable[[bytes], Non
     def take(chunk: bytes) -> None:
         nonlocal rest
         _write_all(log, chunk)
-        for descriptor in list(echoes):
+        if echoes:
             try:
-                _write_all(descriptor, chunk)
+                _write_all(echoes[0], chunk)
             except OSError:
-                echoes.remove(descriptor)  # whoever read it is gone; the build goes on
+                echoes.clear()  # whoever read it is gone; the build goes on
         *lines, rest = (rest + chunk).replace(b"\r\n", b"\n").split(b"\n")
         if not chunk and rest:
             lines, rest = [*lines, rest], b""
@@ -226,9 +229,7 @@ def _write_all(descriptor: int, chunk: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _pump(
-    process: subprocess.Popen[bytes], reader: int, deadline: float | None, take: Callable[[bytes], None]
-) -> bool:
+def _pump(process: subprocess.Popen[bytes], reader: int, deadline: float | None, take: Callable[[bytes], None]) -> bool:
     """Pass on what *process* prints until it has ended; return False when the deadline came first.
 
     The end is the process's, not the output's: a daemon it started may hold the other end of the pipe for ever.

@@ -68,7 +68,7 @@ def containerfile(composition: Composition) -> str:
 
 
 def _script(name: str) -> str:
-    return resources.files("tritonbuild").joinpath("scripts", name).read_text(encoding="utf-8")
+    return resources.files("tritonbuild").joinpath("scripts").joinpath(name).read_text(encoding="utf-8")
 
 
 def _base_content(base: Reference) -> Stage:
@@ -159,6 +159,8 @@ def _last(composition: Composition, sources: dict[str, Reference]) -> Stage:
             Label(labels),
             Word("WORKDIR", recipe.workdir),
             Entrypoint(recipe.entrypoint),
-            Comment("The server runs as root unless told otherwise, as in NVIDIA's images; triton-server (1000) exists."),
+            Comment(
+                "The server runs as root unless told otherwise, as in NVIDIA's images; triton-server (1000) exists."
+            ),
         ),
     )

@@ -31,8 +31,7 @@ def run(argv: Sequence[str]) -> int:
     except TritonBuildError as error:
         return _show(error)
     except KeyboardInterrupt:
-        say("interrupted")
-        return INTERRUPTED
+        answer = INTERRUPTED
     except BrokenPipeError:  # whoever read the output is gone
         sys.stderr.close()
         return 1
@@ -45,10 +44,11 @@ def run(argv: Sequence[str]) -> int:
             hint = getattr(getattr(error, "ctx", None), "command_path", "tritonbuild")
             say(f"{hint} --help shows what there is", label="hint")
             return int(error.exit_code)
-        if type(error).__name__ == "Abort":
-            say("interrupted")
-            return INTERRUPTED
-        raise
+        if type(error).__name__ != "Abort":
+            raise
+        answer = INTERRUPTED
+    if answer == INTERRUPTED:  # typer turns an interrupt into this code, into Abort, or leaves it, by its version
+        say("interrupted")
     return answer if isinstance(answer, int) else 0
 
 

@@ -1,9 +1,8 @@
-"""The commands and their options."""
+"""The commands."""
 
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -15,21 +14,16 @@ import attrs
 import typer
 
 from tritonbuild import api, backends, flags
-from tritonbuild.cli import arguments
+from tritonbuild.cli import arguments, options, settings
 from tritonbuild.composition import NVIDIA_REGISTRY, Composition
 from tritonbuild.engine import Health
 from tritonbuild.errors import InvalidInputError, UnhealthyEngineError
 
-_WHAT: Final = "What is in the image"
-_SOURCE: Final = "Where it comes from"
-_HOW: Final = "How it is built"
-_SHOWN: Final = "What is shown"
-
-app = typer.Typer(
+app: Final = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    rich_markup_mode="rich",
 )
 
 
@@ -51,71 +45,25 @@ def _version(asked: bool) -> None:  # noqa: FBT001 - typer's callback
 def build(  # noqa: PLR0913 - one parameter for each option
     context: typer.Context,
     *,
-    backend: Annotated[
-        list[str], typer.Option(metavar="NAME", help="A Triton backend; repeatable.", rich_help_panel=_WHAT)
-    ] = [],  # noqa: B006 - typer copies it
-    repoagent: Annotated[
-        list[str], typer.Option(metavar="NAME", help="A repository agent; repeatable.", rich_help_panel=_WHAT)
-    ] = [],  # noqa: B006
-    cache: Annotated[
-        list[str], typer.Option(metavar="NAME", help="A response cache; repeatable.", rich_help_panel=_WHAT)
-    ] = [],  # noqa: B006
-    enable_gpu: Annotated[
-        bool, typer.Option("--enable-gpu/--no-enable-gpu", help="For GPU or for CPU.", rich_help_panel=_WHAT)
-    ] = True,
-    container_version: Annotated[
-        str, typer.Option(metavar="YY.MM", help="NVIDIA's release; the newest by default.", rich_help_panel=_SOURCE)
-    ] = "",
-    image: Annotated[
-        list[str],
-        typer.Option(
-            metavar="NAME,REF", help="A source image: full,REF and min,REF; repeatable.", rich_help_panel=_SOURCE
-        ),
-    ] = [],  # noqa: B006
-    registry: Annotated[
-        str, typer.Option(metavar="HOST/PATH", help="A mirror of NVIDIA's registry.", rich_help_panel=_SOURCE)
-    ] = NVIDIA_REGISTRY,
-    skip_pull: Annotated[
-        bool, typer.Option("--skip-pull", help="Use source images the engine has.", rich_help_panel=_SOURCE)
-    ] = False,
-    exempt_library: Annotated[
-        list[str],
-        typer.Option(metavar="PATTERN", help="A library that may be missing; repeatable.", rich_help_panel=_SOURCE),
-    ] = [],  # noqa: B006
-    engine: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            envvar="TRITONBUILD_ENGINE",
-            help="The engine that builds; auto takes the first healthy one.",
-            rich_help_panel=_HOW,
-        ),
-    ] = backends.AUTO,
-    output_name: Annotated[
-        list[str],
-        typer.Option("--output-name", "-t", metavar="NAME", help="The image's name; repeatable.", rich_help_panel=_HOW),
-    ] = [],  # noqa: B006
-    opt: Annotated[
-        list[str],
-        typer.Option(metavar="KEY[=VALUE]", help="An option of the engine; repeatable.", rich_help_panel=_HOW),
-    ] = [],  # noqa: B006
-    work_dir: Annotated[
-        str, typer.Option(metavar="DIR", help=f"Keep {api.CONTAINERFILE_NAME} in DIR.", rich_help_panel=_HOW)
-    ] = "",
-    timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", min=0.001, help="Stop a build after.", rich_help_panel=_HOW)
-    ] = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help=f"Write {api.CONTAINERFILE_NAME} and build nothing.", rich_help_panel=_HOW),
-    ] = False,
-    quiet: Annotated[
-        bool, typer.Option("-q", "--quiet", help="Show the result only.", rich_help_panel=_SHOWN)
-    ] = False,
-    verbose: Annotated[
-        bool, typer.Option("-v", "--verbose", help="Show the commands that are run.", rich_help_panel=_SHOWN)
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="The result as JSON.", rich_help_panel=_SHOWN)] = False,
+    backend: options.Backends = [],  # noqa: B006 - typer copies it, here and below
+    repoagent: options.Repoagents = [],  # noqa: B006
+    cache: options.Caches = [],  # noqa: B006
+    enable_gpu: options.EnableGpu = True,
+    features: options.Features = [],  # noqa: B006
+    container_version: options.ContainerVersion = "",
+    image: options.Images = [],  # noqa: B006
+    registry: options.Registry = "",
+    skip_pull: options.SkipPull = False,
+    exempt_library: options.ExemptLibraries = [],  # noqa: B006
+    engine: options.EngineName = "",
+    output_name: options.OutputNames = [],  # noqa: B006
+    opt: options.EngineOptions = [],  # noqa: B006
+    work_dir: options.WorkDir = "",
+    timeout: options.Timeout = None,
+    dry_run: options.DryRun = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    as_json: options.Json = False,
     version: Annotated[  # noqa: ARG001 - handled by its callback
         bool, typer.Option("--version", is_eager=True, callback=_version, help="Show the version.")
     ] = False,
@@ -123,39 +71,32 @@ def build(  # noqa: PLR0913 - one parameter for each option
     """Compose an image with exactly the Triton components you choose."""
     if context.invoked_subcommand is not None:
         return
+    config = settings.read()
     composition = Composition(
         backends=tuple(backend),
         repoagents=tuple(repoagent),
         caches=tuple(cache),
         container_version=container_version,
         enable_gpu=enable_gpu,
-        images=arguments.source_images(image),  # type: ignore[arg-type] - the converter takes str
-        registry=registry,
+        features=tuple(features),
+        images=arguments.source_images(image),
+        registry=registry or config.registry or NVIDIA_REGISTRY,
+        catalog=config.catalog,
         exempt_libraries=tuple(exempt_library),
     )
     for note in composition.notes if not quiet else ():
         _err(f"tritonbuild: {note}")
     if dry_run:
-        folder = Path(work_dir or ".")
-        if not folder.is_dir():
-            raise InvalidInputError(f"work folder {work_dir!r} does not exist", hint="make it, or name another")
-        _out(str(api.write_containerfile(api.get_containerfile(composition), folder)))
+        _write(composition, Path(work_dir or "."))
         return
-    asked: dict[str, Any] = {} if engine == backends.AUTO else _engine_options(engine, opt)
-    if engine == backends.AUTO and opt:
-        raise InvalidInputError("--opt is given without an engine", hint="name it with --engine; options differ by engine")
+    name = engine or config.engine or backends.AUTO
+    asked = _engine_options(name, opt)
     if skip_pull:
         asked.setdefault("pull", False)
-
-    def started(health: Health, argv: Sequence[str]) -> None:
-        if engine == backends.AUTO and not quiet:
-            _err(f"tritonbuild: engine {health.engine} {health.version}, the first that is healthy")
-        if verbose:
-            _err(f"+ {shlex.join(argv)}")
-
+    started = _Announcer(auto=name == backends.AUTO and not quiet, command=verbose)
     result = api.build(
         composition,
-        engine,
+        name,
         tuple(output_name) or None,
         timeout=timeout,
         echo=None if quiet else sys.stderr.fileno(),
@@ -169,34 +110,50 @@ def build(  # noqa: PLR0913 - one parameter for each option
     else:
         _out(result.image_id)
     if verbose:
-        _err(f"tritonbuild: log in {os.fspath(result.log)}")
+        _err(f"tritonbuild: log in {result.log}")
+
+
+def _write(composition: Composition, folder: Path) -> None:
+    """Write the Containerfile that a build would use, and nothing else."""
+    if not folder.is_dir():
+        raise InvalidInputError(f"work folder {str(folder)!r} does not exist", hint="make it, or name another")
+    _out(str(api.write_containerfile(api.get_containerfile(composition), folder)))
+
+
+@attrs.frozen(kw_only=True)
+class _Announcer:
+    """Says what is about to run: the engine that was chosen, the command."""
+
+    auto: bool
+    command: bool
+
+    def __call__(self, health: Health, argv: Sequence[str]) -> None:
+        if self.auto:
+            _err(f"tritonbuild: engine {health.engine} {health.version}, the first that is healthy")
+        if self.command:
+            _err(f"+ {shlex.join(argv)}")
 
 
 def _engine_options(engine: str, values: Sequence[str]) -> dict[str, Any]:
+    """Return the options of `--opt`; those of an engine without a table are taken as they are written."""
+    if engine == backends.AUTO:
+        if values:
+            hint = "name it with --engine; options differ by engine"
+            raise InvalidInputError("--opt is given without an engine", hint=hint)
+        return {}
     record = backends.get_backend(engine)
-    return flags.parse(record.options, values, engine=engine)
+    if record.options:
+        return flags.parse(record.options, values, engine=engine)
+    pairs = (value.partition("=") for value in values)
+    return {key.replace("-", "_"): value if equals else True for key, equals, value in pairs}
 
 
 @app.command()
-def engines(
-    *, as_json: Annotated[bool, typer.Option("--json", help="As JSON: a list, one object for each engine.")] = False
-) -> None:
+def engines(*, as_json: options.Json = False) -> None:
     """Show every engine and whether it can build."""
     answers = backends.probe_all()
     if as_json:
-        records = [
-            {
-                "engine": health.engine,
-                "ok": health.ok,
-                "version": health.version,
-                "reason": health.reason,
-                "hint": health.hint,
-                "seconds": round(health.seconds, 3),
-                "features": sorted(health.features),
-            }
-            for health in answers
-        ]
-        _out(json.dumps(records))
+        _out(json.dumps([_record(health) for health in answers]))
         return
     rows = [("ENGINE", "HEALTHY", "VERSION", "REASON")]
     rows += [(h.engine, "yes" if h.ok else "no", h.version or "-", h.reason or "-") for h in answers]
@@ -208,11 +165,24 @@ def engines(
             _err(f"hint: {health.engine}: {health.hint}")
 
 
+def _record(health: Health) -> dict[str, Any]:
+    """Return a probe's answer as it is shown in JSON; documented in docs/engines.md."""
+    return {
+        "engine": health.engine,
+        "ok": health.ok,
+        "version": health.version,
+        "reason": health.reason,
+        "hint": health.hint,
+        "seconds": round(health.seconds, 3),
+        "features": sorted(health.features),
+    }
+
+
 @app.command()
 def health(
     engine: Annotated[str, typer.Argument(metavar="ENGINE", help="The engine's name.")],
     *,
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say the version, or the reason.")] = False,
+    verbose: options.Verbose = False,
 ) -> None:
     """Exit with 0 when ENGINE can build and with 3 when it cannot; silent unless told otherwise."""
     answer = api.probe(engine)

@@ -42,7 +42,9 @@ def source_images(values: Iterable[str]) -> dict[str, str]:
     for value in values:
         name, comma, reference = value.partition(",")
         if not comma or not reference:
-            raise InvalidInputError(f"--image {value!r} is not NAME,REFERENCE", hint="say --image min,REGISTRY/NAME:TAG")
+            raise InvalidInputError(
+                f"--image {value!r} is not NAME,REFERENCE", hint="say --image min,REGISTRY/NAME:TAG"
+            )
         if name in images:
             raise InvalidInputError(f"--image {name!r} is given twice", hint="give each source image once")
         images[name] = reference

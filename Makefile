@@ -1,0 +1,42 @@
+# Each target does what it says on a fresh machine with Python 3.10 or newer.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+
+# Engines that must not be missing: names of tests/integration/labs.py, or all.
+REQUIRE ?=
+# More for pytest: make test ARGS="-k podman"
+ARGS ?=
+
+.PHONY: demo test lint bench docs engines clean
+
+demo: $(INSTALLED)  ## Compose the python backend out of source images made here, serve from it, ask it
+	tests/engines.sh demo
+	$(BIN)/python -m tests.demo
+
+test: $(INSTALLED)  ## All tests; those of engines that are missing are skipped with the reason
+	$(BIN)/python -m pytest $(foreach engine,$(REQUIRE),--require-engine=$(engine)) $(ARGS)
+
+lint: $(INSTALLED)  ## Style, types, spelling
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/codespell
+
+bench: $(INSTALLED)  ## Figures, as ratios in one run
+	$(BIN)/python -m benchmarks
+
+docs: $(INSTALLED)  ## Write the generated pages anew
+	$(BIN)/python docs/generate.py
+
+engines:  ## Install every engine the tests know (Debian, as root)
+	tests/engines.sh all
+
+clean:  ## Remove what these targets made here
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache *.egg-info
+
+$(INSTALLED): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[test,lint]'
+	touch $@

@@ -1,0 +1,52 @@
+"""All figures that need no more than this machine's podman or buildah, and a registry here."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.pairs import Pair, compare
+from tests import replica, services
+
+PYTHON = sys.executable
+TRITONBUILD = (PYTHON, "-m", "tritonbuild")
+
+
+def show(what: str, pair: Pair) -> None:
+    """Print a figure."""
+    print(f"{what:<52} {pair}", flush=True)
+
+
+def main() -> None:
+    """Print the figures."""
+    show("tritonbuild --version / import typer", compare([*TRITONBUILD, "--version"], [PYTHON, "-c", "import typer"]))
+    with tempfile.TemporaryDirectory(prefix="tritonbuild-bench-") as folder:
+        dry = ["--backend", "python", "--dry-run", "--work-dir", folder]
+        show("tritonbuild --dry-run / import typer", compare([*TRITONBUILD, *dry], [PYTHON, "-c", "import typer"]))
+    made = replica.make()
+    with tempfile.TemporaryDirectory(prefix="tritonbuild-bench-", dir="/var/tmp") as folder:
+        root = Path(folder)
+        with (
+            services.registry(root / "registry") as registry,
+            services.containers(root / "containers", insecure=[registry.host]) as containers,
+        ):
+            made.push(registry.host)
+            cached_builds(root, registry.host, containers)
+
+
+def cached_builds(root: Path, host: str, containers: services.Containers) -> None:
+    """Compare a build that is wholly cached with the same command by hand."""
+    options = ["--backend", "python", "--container-version", "24.10", "--registry", f"{host}/nvidia", "--skip-pull"]
+    compose = [*TRITONBUILD, *options, "--quiet", "--work-dir", str(root)]
+    (root / "context").mkdir()
+    for engine in ("podman", "buildah"):
+        layers = ["--layers"] if engine == "buildah" else []
+        by_hand = [engine, "build", *layers, "--network=none", "--pull=false", f"--iidfile={root}/iid"]
+        by_hand += [f"--file={root}/Dockerfile.compose", "--tag=tritonserver", str(root / "context")]
+        pair = compare([*compose, "--engine", engine], by_hand, env=containers.env)
+        show(f"a cached build through tritonbuild / {engine} by hand", pair)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,233 @@
+"""The order inside a build, its result and its errors, on recording programs (what works is shown by integration)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tritonbuild
+from tritonbuild import Engine, Health, api
+from tritonbuild.errors import (
+    BuildFailedError,
+    BuildTimeoutError,
+    InvalidInputError,
+    TritonBuildError,
+    UnhealthyEngineError,
+)
+
+ID = "sha256:" + "0b" * 32
+FakeProgram = Callable[[str, str], Path]
+
+
+def builder(*tokens: str, **constants: Any) -> Engine:
+    """Return an engine whose program is `fake`."""
+
+    def construct(*, file: str, iidfile: str, context_path: str, **_: object) -> list[str]:
+        return [f"--file={file}", f"--iidfile={iidfile}", *tokens, context_path]
+
+    return Engine(
+        **{
+            "name": "fake",
+            "binary": "fake",
+            "health": lambda: Health(ok=True, engine="fake", version="1.2"),
+            "construct_build_args": construct,
+            **constants,
+        }
+    )
+
+
+WRITES_ID = f"""
+for token; do case $token in --iidfile=*) printf '{ID}' > "${{token#--iidfile=}}" ;; esac; done
+echo built
+"""
+
+
+def build(engine: Engine, **options: Any) -> tritonbuild.BuildResult:
+    with tritonbuild.registered(engine):
+        return tritonbuild.build(backends=["python"], container_version="24.10", backend=engine.name, **options)
+
+
+def leftovers(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if path.name.startswith("tritonbuild-")]
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    return folder
+
+
+def test_a_result(fake_program: FakeProgram, temporary: Path) -> None:
+    calls = fake_program("fake", 'cat "${2#--file=}"; ls -A "$4" | wc -l\n' + WRITES_ID)
+    result = build(builder(), image_tag=("a:1", "b"))
+    assert (result.image_id, result.tags, result.engine, result.version) == (ID, ("a:1", "b"), "fake", "1.2")
+    assert (result.size, result.digest) == (None, "")
+    assert result.log.read_text() == f"{result.containerfile}0\nbuilt\n"
+    assert calls.read_text().rstrip("\n").split("\t") == list(result.argv[1:])
+    assert leftovers(temporary) == []
+
+
+def test_the_containerfile_stays_in_a_work_folder(fake_program: FakeProgram, tmp_path: Path) -> None:
+    fake_program("fake", WRITES_ID)
+    result = build(builder(), work_dir=tmp_path)
+    assert (tmp_path / "Dockerfile.compose").read_text() == result.containerfile
+
+
+def test_a_failed_build(fake_program: FakeProgram, temporary: Path) -> None:
+    fake_program("fake", "echo almost; echo 'no such thing' >&2; exit 9")
+    with pytest.raises(BuildFailedError) as caught:
+        build(builder("--build-arg=TOKEN=hunter2"))
+    error = caught.value
+    assert str(error) == "the build with engine 'fake' failed with exit status 9"
+    assert (error.returncode, error.tail) == (9, ("almost", "no such thing"))
+    assert error.log is not None
+    assert error.log.read_text() == "almost\nno such thing\n"
+    assert "hunter2" not in " ".join(error.argv)
+    assert leftovers(temporary) == []
+
+
+def test_success_without_an_image_id_is_a_failure(fake_program: FakeProgram) -> None:
+    fake_program("fake", "exit 0")
+    with pytest.raises(BuildFailedError, match="ended with success, but without an image id"):
+        build(builder())
+
+
+def test_a_build_that_takes_too_long(fake_program: FakeProgram, temporary: Path) -> None:
+    fake_program("fake", "exec sleep 60")
+    with pytest.raises(BuildTimeoutError) as caught:
+        build(builder(), timeout=0.3)
+    assert str(caught.value) == "the build with engine 'fake' took longer than 0.3 s and was stopped"
+    assert leftovers(temporary) == []
+
+
+def test_an_unhealthy_engine_builds_nothing(fake_program: FakeProgram, temporary: Path) -> None:
+    calls = fake_program("fake", WRITES_ID)
+    engine = builder(health=lambda: Health(ok=False, engine="fake", reason="it is down", hint="start it"))
+    with pytest.raises(UnhealthyEngineError) as caught:
+        build(engine)
+    assert (str(caught.value), caught.value.hint) == ("engine 'fake' is not healthy: it is down", "start it")
+    assert not calls.exists()
+    assert leftovers(temporary) == []
+
+
+def test_a_bad_option_fails_before_the_probe() -> None:
+    probed: list[int] = []
+
+    def health() -> bool:
+        probed.append(1)
+        return True
+
+    engine = builder(health=health, construct_build_args=lambda *, tag, **_: 1 / 0)
+    with pytest.raises(TritonBuildError) as caught:
+        build(engine)
+    assert str(caught.value) == "construct_build_args of engine 'fake' raised ZeroDivisionError: division by zero"
+    assert probed == []
+
+
+@pytest.mark.parametrize("tokens", ["--file=x", [1], None, b"x"], ids=repr)
+def test_tokens_of_a_wrong_type(tokens: object) -> None:
+    with pytest.raises(TritonBuildError, match="construct_build_args of engine 'fake'"):
+        build(builder(construct_build_args=lambda **_: tokens))
+
+
+def test_a_callable_gets_only_the_defaults_it_takes(fake_program: FakeProgram) -> None:
+    fake_program("fake", "exit 0")
+    seen: dict[str, object] = {}
+
+    def construct(*, tag: tuple[str, ...], file: str, context_path: str, flavour: str = "") -> list[str]:
+        seen.update(tag=tag, file=file, context_path=context_path, flavour=flavour)
+        return [context_path]
+
+    result = build(builder(construct_build_args=construct), image_tag="a", flavour="sour")
+    assert seen["tag"] == ("a",)
+    assert seen["flavour"] == "sour"
+    assert result.image_id == ""
+
+
+def test_what_follows_a_build(fake_program: FakeProgram) -> None:
+    calls = fake_program("fake", WRITES_ID)
+    engine = builder(follow_up=lambda image_id, *, tag, **_: [["push", image_id, *tag]])
+    build(engine, image_tag="a")
+    assert calls.read_text().splitlines()[1].split("\t") == ["push", ID, "a"]
+
+
+def test_what_follows_a_build_can_fail(fake_program: FakeProgram) -> None:
+    fake_program("fake", 'if [ "$1" = push ]; then echo refused; exit 1; fi\n' + WRITES_ID)
+    with pytest.raises(BuildFailedError) as caught:
+        build(builder(follow_up=lambda _, **__: [["push"]]))
+    assert caught.value.tail == ("refused",)
+
+
+def test_a_size(fake_program: FakeProgram) -> None:
+    fake_program("fake", 'if [ "$1" = size ]; then echo 42; exit; fi\n' + WRITES_ID)
+    assert build(builder(size_query=("size",))).size == 42
+
+
+def test_a_tag_is_checked_before_anything_runs() -> None:
+    with pytest.raises(InvalidInputError, match="'a b' is not an image reference"):
+        build(builder(), image_tag="a b")
+    with pytest.raises(InvalidInputError, match="names an image by digest"):
+        build(builder(), image_tag=f"a@{ID}")
+
+
+def test_a_work_folder_that_does_not_exist(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        build(builder(), work_dir=tmp_path / "none")
+    assert str(caught.value) == f"work folder {str(tmp_path / 'none')!r} does not exist"
+
+
+def test_an_unknown_keyword_of_get_containerfile() -> None:
+    with pytest.raises(InvalidInputError, match="get_containerfile takes no 'backend'"):
+        tritonbuild.get_containerfile(backends=["python"], backend="podman")
+
+
+def test_a_containerfile_is_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = tritonbuild.get_containerfile(backends=["python"], output_path=tmp_path)
+    target = tmp_path / "Dockerfile.compose"
+    assert target.read_text() == text
+    assert target.stat().st_mode & 0o777 == 0o666 & ~_umask()
+
+    def broken(self: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", broken)
+    with pytest.raises(OSError, match="No space"):
+        tritonbuild.get_containerfile(backends=["dali"], output_path=target)
+    assert target.read_text() == text
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        tritonbuild.get_containerfile(backends=["python"], output_path=tmp_path / "none" / "file")
+    assert str(caught.value) == f"cannot write {str(tmp_path / 'none' / 'file')!r}: No such file or directory"
+
+
+def test_old_logs_are_removed(fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fake_program("fake", WRITES_ID)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr(api, "_KEPT_LOGS", 3)
+    for _ in range(6):
+        build(builder())
+    assert len(list((tmp_path / "tritonbuild" / "logs").iterdir())) == 4
+
+
+def test_health_never_raises_for_an_unhealthy_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    for engine in ("docker", "podman", "buildah"):
+        assert tritonbuild.health(engine) is False
+        assert tritonbuild.probe(engine).reason == f"{engine} is not installed"
+    with pytest.raises(ValueError, match="unknown engine 'dockr'"):
+        tritonbuild.health("dockr")

@@ -1,0 +1,303 @@
+"""The command line as a user meets it: exit code, stdout and stderr, whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests import services
+
+ID = "sha256:" + "0b" * 32
+FakeProgram = Callable[[str, str], Path]
+
+PODMAN = f"""
+if [ "$2" = version ]; then echo 4.3.1; exit; fi
+for token; do case $token in --iidfile=*) printf '{ID}' > "${{token#--iidfile=}}" ;; esac; done
+echo "STEP 1" >&2
+"""
+
+
+def run(*arguments: str, **env: str) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "tritonbuild", *arguments],
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+NO_REFERENCE = (
+    "tritonbuild: 'A b' is not an image reference: 'library/A b' is not a repository\n"
+    "hint: write it as [REGISTRY/]REPOSITORY[:TAG][@sha256:DIGEST]\n"
+)
+
+BAD = [
+    (
+        ["--backend", "onnxrutime"],
+        "tritonbuild: unknown Triton backend 'onnxrutime'\nhint: did you mean 'onnxruntime'?\n",
+    ),
+    (
+        ["--backend", "a,b"],
+        "tritonbuild: 'a,b' is not a component name\nhint: give --backend once for each: --backend a --backend b\n",
+    ),
+    (["--backend", "x\ny"], "tritonbuild: 'x\\ny' is not a component name\n"),
+    (["--backend", "../x"], "tritonbuild: '../x' is not a component name\n"),
+    (["--cache", "locale"], "tritonbuild: unknown cache 'locale'\nhint: did you mean 'local'?\n"),
+    (["--backend", "python", "--container-version", "latest"], "tritonbuild: 'latest' is not a Triton release\n"),
+    (
+        ["--backend", "python", "--image", "full,a:1"],
+        "tritonbuild: source image 'full' is given without 'min'\nhint: add --image min,REFERENCE\n",
+    ),
+    (
+        ["--backend", "python", "--image", "full"],
+        "tritonbuild: --image 'full' is not NAME,REFERENCE\nhint: say --image min,REGISTRY/NAME:TAG\n",
+    ),
+    (
+        ["--backend", "python", "--image", "full,A b", "--image", "min,c"],
+        NO_REFERENCE,
+    ),
+    (
+        ["--backend", "python", "--image", "full,a", "--image", "full,b"],
+        "tritonbuild: --image 'full' is given twice\nhint: give each source image once\n",
+    ),
+    (
+        ["--engine", "podmn", "--backend", "python"],
+        "tritonbuild: unknown engine 'podmn'\nhint: did you mean 'podman'?\n",
+    ),
+    (
+        ["--engine", "podman", "--backend", "python", "--opt", "no_cach=true"],
+        "tritonbuild: unknown option 'no_cach' for engine 'podman'\nhint: did you mean 'no_cache'?\n",
+    ),
+    (
+        ["--backend", "python", "--opt", "no_cache"],
+        "tritonbuild: --opt is given without an engine\nhint: name it with --engine; options differ by engine\n",
+    ),
+    (
+        ["--enable-gpu=tru", "--backend", "python"],
+        "tritonbuild: --enable-gpu=tru is neither true nor false\nhint: say true or false\n",
+    ),
+    ([], "tritonbuild: no component is chosen\nhint: name at least one, say --backend python\n"),
+    (["--nonsense"], "tritonbuild: No such option: --nonsense\nhint: tritonbuild --help shows what there is\n"),
+    (["health", "dockr"], "tritonbuild: unknown engine 'dockr'\nhint: did you mean 'docker'?\n"),
+    (
+        ["--backend", "python", "--dry-run", "--work-dir", "/nowhere/at/all"],
+        "tritonbuild: work folder '/nowhere/at/all' does not exist\nhint: make it, or name another\n",
+    ),
+    (
+        ["--engine", "podman", "--backend", "python", "-t", "A b"],
+        NO_REFERENCE,
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD, ids=[" ".join(row[0]) or "nothing" for row in BAD])
+def test_bad_input_is_one_line_and_a_hint_before_any_engine_is_called(
+    arguments: list[str], message: str, fake_program: FakeProgram
+) -> None:
+    calls = [fake_program(name, "exit 99") for name in ("docker", "podman", "buildah")]
+    code, output, error = run(*arguments)
+    assert (code, output) == (2, "")
+    assert error.startswith(message)
+    assert len(error.splitlines()) <= 2
+    assert not any(path.exists() for path in calls)
+
+
+def test_an_engine_that_is_missing() -> None:
+    code, output, error = run("--engine", "podman", "--backend", "python", PATH="/nowhere")
+    assert (code, output) == (3, "")
+    assert error == (
+        "tritonbuild: engine 'podman' is not healthy: podman is not installed\n"
+        "hint: install podman, or choose another engine: tritonbuild engines shows which can build\n"
+    )
+
+
+def test_a_daemon_that_is_down(tmp_path: Path) -> None:
+    if not Path("/usr/bin/docker").exists():
+        pytest.skip("docker is not installed")
+    code, output, error = run("--engine", "docker", "--backend", "python", DOCKER_HOST=f"unix://{tmp_path}/none")
+    assert (code, output) == (3, "")
+    assert error.startswith("tritonbuild: engine 'docker' is not healthy: ")
+    assert error.endswith("hint: start the daemon (systemctl start docker), or point DOCKER_HOST at one that runs\n")
+
+
+def test_a_build_prints_the_image_id_and_nothing_else_to_stdout(fake_program: FakeProgram) -> None:
+    calls = fake_program("podman", PODMAN)
+    code, output, error = run("--engine", "podman", "--backend", "python", "-t", "a:1", "-t", "b:2", "-v")
+    assert (code, output) == (0, f"{ID}\n")
+    assert "STEP 1\n" in error
+    assert error.startswith("+ podman build ")
+    words = next(line for line in calls.read_text().splitlines() if line.startswith("build")).split("\t")
+    assert {"--tag=a:1", "--tag=b:2", "--network=none"} <= set(words)
+
+
+def test_quiet_shows_the_result_only(fake_program: FakeProgram) -> None:
+    fake_program("podman", PODMAN)
+    assert run("--engine", "podman", "--backend", "python", "-q") == (0, f"{ID}\n", "")
+
+
+def test_the_result_as_json(fake_program: FakeProgram) -> None:
+    fake_program("podman", PODMAN)
+    code, output, _ = run("--engine", "podman", "--backend", "python", "--json")
+    result = json.loads(output)
+    assert code == 0
+    assert (result["image_id"], result["tags"], result["engine"]) == (ID, ["tritonserver"], "podman")
+
+
+def test_a_build_that_fails_shows_its_last_lines_and_the_log(fake_program: FakeProgram) -> None:
+    fake_program("podman", 'if [ "$2" = version ]; then echo 4.3.1; exit; fi; seq 30; exit 7')
+    code, output, error = run("--engine", "podman", "--backend", "python", "-q")
+    assert (code, output) == (4, "")
+    *tail, message, log = error.splitlines()
+    assert tail == [f"  | {number}" for number in range(11, 31)]
+    assert message == "tritonbuild: the build with engine 'podman' failed with exit status 7"
+    assert Path(log.removeprefix("log: ")).read_text().split() == [str(number) for number in range(1, 31)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_an_interrupt_ends_everything(fake_program: FakeProgram, number: signal.Signals, tmp_path: Path) -> None:
+    marker = f"{86399 + number}.{os.getpid()}"
+    fake_program("podman", f'if [ "$2" = version ]; then echo 4.3.1; exit; fi; sleep {marker}; exit 0')
+    argv = [sys.executable, "-m", "tritonbuild", "--engine", "podman", "--backend", "python", "-q"]
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert services.wait_for(marker)
+        process.send_signal(number)
+        output, error = process.communicate(timeout=30)
+    assert (process.returncode, output, error) == (130, "", "tritonbuild: interrupted\n")
+    assert services.left(marker) == ()
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("tritonbuild-")] == []
+
+
+def test_a_time_out(fake_program: FakeProgram) -> None:
+    fake_program("podman", 'if [ "$2" = version ]; then echo 4.3.1; exit; fi; exec sleep 60')
+    started = time.monotonic()
+    code, _, error = run("--engine", "podman", "--backend", "python", "-q", "--timeout", "0.5")
+    assert code == 4
+    assert "took longer than 0.5 s and was stopped\nhint: allow more with --timeout\n" in error
+    assert time.monotonic() - started < 30
+
+
+def test_a_dry_run_needs_no_engine(tmp_path: Path) -> None:
+    code, output, error = run("--backend", "python", "--dry-run", "--work-dir", str(tmp_path), PATH="/nowhere")
+    assert (code, output, error) == (0, f"{tmp_path}/Dockerfile.compose\n", "")
+    assert (tmp_path / "Dockerfile.compose").read_text().startswith("# Triton Inference Server ")
+
+
+GPU = [
+    (["--enable-gpu"], True),
+    (["--enable-gpu=true"], True),
+    (["--enable-gpu", "true"], True),
+    (["--enable-gpu=1"], True),
+    ([], True),
+    (["--enable-gpu=false"], False),
+    (["--enable-gpu", "False"], False),
+    (["--no-enable-gpu"], False),
+]
+
+
+@pytest.mark.parametrize(("arguments", "gpu"), GPU, ids=[" ".join(row[0]) or "not given" for row in GPU])
+def test_compose_pys_enable_gpu(arguments: list[str], gpu: bool, tmp_path: Path) -> None:
+    code, _, _ = run(*arguments, "--backend", "python", "--dry-run", "--work-dir", str(tmp_path))
+    assert code == 0
+    flavour = 'TRITON_SERVER_GPU_ENABLED="1"' if gpu else 'TRITON_SERVER_GPU_ENABLED="0"'
+    assert flavour in (tmp_path / "Dockerfile.compose").read_text()
+
+
+def test_health_is_silent_and_tells_by_its_exit_code(fake_program: FakeProgram) -> None:
+    fake_program("podman", PODMAN)
+    assert run("health", "podman") == (0, "", "")
+    assert run("health", "podman", PATH="/nowhere") == (3, "", "")
+    assert run("health", "-v", "podman") == (0, "", "tritonbuild: engine podman 4.3.1 can build\n")
+
+
+def test_engines_as_a_table_and_as_json(fake_program: FakeProgram) -> None:
+    fake_program("podman", PODMAN)
+    fake_program("docker", "echo 'Cannot connect to the Docker daemon' >&2; exit 1")
+    code, output, _ = run("engines")
+    assert code == 0
+    rows = {line.split()[0]: line.split()[1:] for line in output.splitlines()}
+    assert rows["podman"][:2] == ["yes", "4.3.1"]
+    assert rows["docker"][:2] == ["no", "-"]
+    code, output, _ = run("engines", "--json")
+    found = {record["engine"]: record for record in json.loads(output)}
+    assert found["docker"]["reason"] == "Cannot connect to the Docker daemon"
+    assert found["podman"]["ok"] is True
+
+
+def test_auto_says_which_engine_and_why(fake_program: FakeProgram) -> None:
+    fake_program("docker", "exit 1")
+    fake_program("podman", PODMAN)
+    code, _, error = run("--backend", "python")
+    assert code == 0
+    assert error.startswith("tritonbuild: engine podman 4.3.1, the first that is healthy\n")
+
+
+def test_the_engine_from_the_environment_and_from_the_config_file(fake_program: FakeProgram, tmp_path: Path) -> None:
+    fake_program("podman", PODMAN)
+    fake_program("docker", "exit 1")
+    config = tmp_path / "config.toml"
+    config.write_text('engine = "docker"\nregistry = "mirror.example/n"\n')
+    assert run("--backend", "python", "-q", TRITONBUILD_CONFIG=str(config))[0] == 3
+    assert run("--backend", "python", "-q", TRITONBUILD_CONFIG=str(config), TRITONBUILD_ENGINE="podman")[0] == 0
+    run("--backend", "python", "--dry-run", "--work-dir", str(tmp_path), TRITONBUILD_CONFIG=str(config))
+    assert "\nFROM mirror.example/n/tritonserver:" in (tmp_path / "Dockerfile.compose").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("engin = 1", "tritonbuild: unknown key 'engin' in config file"),
+        ("engine = 1", "tritonbuild: engine in config file"),
+        ("engine = ", "tritonbuild: config file"),
+        ("component = 1", "tritonbuild: component in config file"),
+        ("[[component]]\nname = 'a b'", "tritonbuild: component entry 1"),
+    ],
+)
+def test_a_bad_config_file(text: str, message: str, tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(text)
+    code, output, error = run("--backend", "python", TRITONBUILD_CONFIG=str(config))
+    assert (code, output) == (2, "")
+    assert error.startswith(message)
+    assert len(error.splitlines()) <= 2
+
+
+def test_a_config_file_that_was_named_has_to_be_there() -> None:
+    code, _, error = run("--backend", "python", TRITONBUILD_CONFIG="/nowhere/config.toml")
+    assert (code, error) == (
+        2,
+        "tritonbuild: config file '/nowhere/config.toml' does not exist\nhint: correct TRITONBUILD_CONFIG\n",
+    )
+
+
+def test_an_alias_is_said_aloud(tmp_path: Path) -> None:
+    code, _, error = run("--backend", "onnx", "--dry-run", "--work-dir", str(tmp_path))
+    assert code == 0
+    assert error.startswith("tritonbuild: ")
+    assert "onnxruntime" in error
+
+
+def test_version_and_help() -> None:
+    code, output, _ = run("--version")
+    assert code == 0
+    assert output.startswith("tritonbuild ")
+    code, output, _ = run("--help")
+    assert code == 0
+    assert all(title in output for title in ("What is in the image", "How it is built", "engines", "health"))
+
+
+def test_a_reader_that_is_gone_is_no_traceback() -> None:
+    command = f"{sys.executable} -m tritonbuild engines | true"
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,127 @@
+"""What is wanted: names resolved, sources known, what cannot be is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tritonbuild.catalog import BUILTIN
+from tritonbuild.composition import Composition
+from tritonbuild.errors import InvalidInputError
+
+REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
+    ("nothing", {}, "no component is chosen", "name at least one, say --backend python"),
+    (
+        "unknown backend",
+        {"backends": ["onnxrutime"]},
+        "unknown Triton backend 'onnxrutime'",
+        "did you mean 'onnxruntime'?",
+    ),
+    (
+        "two in one",
+        {"backends": ["onnx,python"]},
+        "'onnx,python' is not a component name",
+        "give --backend once for each: --backend onnx --backend python",
+    ),
+    ("newline", {"backends": ["x /y\nRUN echo"]}, "'x /y\\nRUN echo' is not a component name", ""),
+    ("path", {"backends": ["../lib"]}, "'../lib' is not a component name", ""),
+    ("release", {"backends": ["python"], "container_version": "24.13"}, "", ""),
+    ("old release", {"backends": ["python"], "container_version": "19.01"}, "", ""),
+    (
+        "full without min",
+        {"backends": ["python"], "images": {"full": "a"}},
+        "source image 'full' is given without 'min'",
+        "add --image min,REFERENCE",
+    ),
+    (
+        "min without full",
+        {"backends": ["python"], "images": {"min": "a"}},
+        "source image 'min' is given without 'full'",
+        "add --image full,REFERENCE",
+    ),
+    (
+        "image name",
+        {"backends": ["python"], "images": {"fall": "a"}},
+        "unknown source image 'fall'",
+        "did you mean 'full'?",
+    ),
+    (
+        "reference",
+        {"backends": ["python"], "images": {"full": "a b", "min": "c"}},
+        "'a b' is not an image reference: 'library/a b' is not a repository",
+        "write it as [REGISTRY/]REPOSITORY[:TAG][@sha256:DIGEST]",
+    ),
+    (
+        "registry",
+        {"backends": ["python"], "registry": "https://x"},
+        "'https://x' is not a registry",
+        "write it as HOST[:PORT][/PATH], without https://, say nvcr.io/nvidia",
+    ),
+    (
+        "feature",
+        {"backends": ["python"], "features": ["header"]},
+        "unknown feature 'header'",
+        "did you mean 'headers'?",
+    ),
+    (
+        "exempt library",
+        {"backends": ["python"], "exempt_libraries": ["lib*; rm -rf /"]},
+        "'lib*; rm -rf /' is not a pattern of library names",
+        "say libfoo.so.1 or libfoo*",
+    ),
+]
+
+
+@pytest.mark.parametrize(("keywords", "message", "hint"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
+def test_what_cannot_be_is_refused(keywords: dict[str, Any], message: str, hint: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        Composition(**{"container_version": "24.10", **keywords})
+    assert str(caught.value) == message or not message
+    assert caught.value.hint == hint or not hint
+    assert str(caught.value).isprintable()
+    assert caught.value.exit_code == 2
+
+
+def test_names_are_kept_once_in_the_order_given_backends_last() -> None:
+    composition = Composition(backends=["python", "identity", "python"], caches="local", container_version="24.10")
+    assert [component.name for component in composition.components] == ["local", "python", "identity"]
+
+
+def test_an_alias_is_understood_and_said() -> None:
+    composition = Composition(backends=("onnx",), container_version="24.10")
+    assert [component.name for component in composition.components] == ["onnxruntime"]
+    assert len(composition.notes) == 1
+    assert "onnxruntime" in composition.notes[0]
+
+
+def test_a_python_based_backend_brings_python() -> None:
+    catalog = BUILTIN.extended([{"name": "mine", "requires": ["python"]}])
+    composition = Composition(backends=("mine",), container_version="24.10", catalog=catalog)
+    assert {component.name for component in composition.components} == {"mine", "python"}
+
+
+def test_a_release_newer_than_the_catalog_is_taken_and_said() -> None:
+    composition = Composition(backends=("python",), container_version="30.01")
+    assert composition.notes == ("release 30.01 is newer than the catalog: taken to be like 26.08",)
+
+
+def test_the_newest_release_is_the_default() -> None:
+    assert Composition(backends=("python",)).container_version == BUILTIN.newest()
+
+
+def test_source_images() -> None:
+    def sources(**keywords: Any) -> dict[str, str]:
+        composition = Composition(backends=("python",), container_version="24.10", **keywords)
+        return {name: str(reference) for name, reference in composition.sources().items()}
+
+    assert sources() == {
+        "full": "nvcr.io/nvidia/tritonserver:24.10-py3",
+        "min": "nvcr.io/nvidia/tritonserver:24.10-py3-min",
+    }
+    assert sources(registry="mirror.example/n")["full"] == "mirror.example/n/tritonserver:24.10-py3"
+    assert sources(enable_gpu=False)["min"] == "docker.io/library/ubuntu:22.04"
+    assert sources(images={"full": "a", "min": "b:1"}) == {
+        "full": "docker.io/library/a:latest",
+        "min": "docker.io/library/b:1",
+    }

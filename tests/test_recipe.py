@@ -1,0 +1,95 @@
+"""Containerfiles: golden, deterministic, and the same for equal wishes."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tritonbuild
+from tritonbuild.composition import Composition
+from tritonbuild.recipe import containerfile
+
+GOLDEN = Path(__file__).parent / "golden" / "containerfiles"
+SCRIPTS = re.compile(r"RUN printf '%s\\n' \\\n(?:    .*\\\n)+?    > /tmp/(\S+) \\")
+
+CASES: list[tuple[str, dict[str, Any]]] = [
+    ("24.10-gpu-python", {"backends": ("python",), "caches": ("local",)}),
+    ("24.10-cpu-onnxruntime", {"backends": ("onnxruntime",), "enable_gpu": False}),
+    ("24.10-gpu-pytorch-headers", {"backends": ("pytorch",), "repoagents": ("checksum",), "features": ("headers",)}),
+    ("22.01-gpu-identity", {"backends": ("identity",), "container_version": "22.01"}),
+    ("26.08-gpu-python", {"backends": ("python",), "container_version": "26.08"}),
+    (
+        "24.10-own-images",
+        {"backends": ("python",), "images": {"full": "me/full:1", "min": f"me/min:1@sha256:{'0a' * 32}"}},
+    ),
+]
+
+
+def without_scripts(text: str) -> str:
+    """Return a Containerfile with the scripts, which have files of their own, left out."""
+    return SCRIPTS.sub(r"RUN printf '%s\\n' \\\n    (\1) \\\n    > /tmp/\1 \\", text)
+
+
+@pytest.mark.parametrize(("name", "keywords"), CASES, ids=[name for name, _ in CASES])
+def test_golden(name: str, keywords: dict[str, Any], golden: Callable[[Path, str], None]) -> None:
+    text = containerfile(Composition(**{"container_version": "24.10", **keywords}))
+    golden(GOLDEN / name, without_scripts(text))
+
+
+def test_the_scripts_stand_in_it_line_by_line() -> None:
+    text = containerfile(Composition(backends=("python",)))
+    for script in (Path(tritonbuild.__file__).parent / "scripts").glob("*.sh"):
+        for line in script.read_text().splitlines():
+            quoted = line.replace("'", "'\\''")
+            assert f"    '{quoted}' \\\n" in text
+        assert "\t" not in script.read_text()
+        assert not any(line.endswith("\\") for line in script.read_text().splitlines())
+
+
+@pytest.mark.parametrize("name", ["base.sh", "runtime.sh", "check.sh"])
+def test_the_scripts_are_good_posix_shell(name: str) -> None:
+    script = Path(tritonbuild.__file__).parent / "scripts" / name
+    subprocess.run(["/bin/sh", "-n", script], check=True)
+
+
+def test_equal_wishes_give_equal_text_in_every_process() -> None:
+    program = "import tritonbuild; print(tritonbuild.get_containerfile(backends=['python', 'dali']), end='')"
+    texts = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed, "LC_ALL": locale, "TZ": zone},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed, locale, zone in (("1", "C", "UTC"), ("2", "C.UTF-8", "Asia/Tokyo"))
+    }
+    assert len(texts) == 1
+    assert texts == {containerfile(Composition(backends=("python", "dali")))}
+
+
+def test_components_are_copied_each_by_itself_in_the_order_given() -> None:
+    text = containerfile(Composition(backends=("python", "dali", "fil"), container_version="24.10"))
+    copied = re.findall(r"^COPY --from=full --chown=0:0 /opt/tritonserver/backends/(\w+) /opt", text, re.MULTILINE)
+    assert copied == ["python", "dali", "fil"]
+
+
+def test_no_frontend_no_network_no_context() -> None:
+    text = containerfile(Composition(backends=("python",)))
+    assert "syntax=" not in text
+    assert "<<" not in text
+    assert not re.search(r"\b(apt|apt-get|pip|curl|wget)\b", text)
+    sources = re.findall(r"^COPY (?!--from=)", text, re.MULTILINE)
+    assert sources == []
+
+
+def test_exempt_libraries_reach_the_check() -> None:
+    text = containerfile(Composition(backends=("python",), exempt_libraries=("libfoo*", "libbar.so.1")))
+    assert "&& /bin/sh /tmp/check.sh 'libfoo*' 'libbar.so.1'\n" in text

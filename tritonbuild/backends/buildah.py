@@ -1,0 +1,179 @@
+"""The buildah engine: `buildah build`.
+
+Its flags: https://github.com/containers/buildah/blob/main/docs/buildah-build.1.md. The versions below are from its
+CHANGELOG.md.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any, Final
+
+from attrs import evolve
+
+from tritonbuild import flags
+from tritonbuild.backends.probing import ask, json_object, require_space
+from tritonbuild.engine import Engine, Health
+
+# As with PATH: folders separated by colons.
+_search_path: Final = flags.joined(
+    evolve(
+        flags.paths,
+        expects="paths, separated by colons or in a tuple",
+        texts=lambda value: flags.paths.texts(value.split(":") if isinstance(value, str) else value),
+    ),
+    separator=":",
+)
+
+NAME: Final = "buildah"
+
+OPTIONS: Final[flags.Table] = {
+    "add_host": flags.hosts,
+    "all_platforms": flags.switch,
+    "annotation": flags.pairs,
+    "arch": flags.scalar,
+    "authfile": flags.path,
+    "build_arg": flags.pairs,
+    "build_arg_file": evolve(flags.paths, since="1.30"),
+    "build_context": flags.named,
+    "cache_from": flags.repeated,
+    "cache_to": flags.repeated,
+    "cache_ttl": flags.duration,
+    "cap_add": flags.repeated,
+    "cap_drop": flags.repeated,
+    "cert_dir": flags.path,
+    "cgroup_parent": flags.cgroup,
+    "cgroupns": flags.scalar,
+    "cni_config_dir": flags.path,  # hidden, and without effect since netavark
+    "cni_plugin_path": _search_path,  # hidden too
+    "compat_volumes": evolve(flags.switch, since="1.37"),
+    "compress": flags.switch,
+    "cpp_flag": flags.repeated,
+    "cpu_period": flags.integer,
+    "cpu_quota": flags.integer,
+    "cpu_shares": flags.integer,
+    "cpuset_cpus": flags.scalar,
+    "cpuset_mems": flags.scalar,
+    "created_annotation": evolve(flags.switch, since="1.41"),
+    "creds": flags.credentials,
+    "cw": evolve(flags.single(flags.plain_fields), since="1.32"),
+    "decryption_key": flags.quoted(flags.decryption_keys),
+    "device": flags.repeated,
+    "disable_compression": flags.switch,
+    "disable_content_trust": flags.switch,
+    "dns": flags.repeated,
+    "dns_option": flags.repeated,
+    "dns_search": flags.repeated,
+    "env": flags.pairs,
+    "file": flags.quoted(flags.path),  # a list to pflag, which splits it at commas
+    "force_rm": flags.switch,
+    "format": flags.scalar,
+    "from": flags.scalar,
+    "group_add": evolve(flags.repeated, since="1.29"),
+    "hooks_dir": flags.paths,
+    "http_proxy": flags.switch,
+    "identity_label": flags.switch,
+    "ignorefile": flags.path,
+    "iidfile": flags.path,
+    "inherit_annotations": evolve(flags.switch, since="1.41"),
+    "inherit_labels": evolve(flags.switch, since="1.40"),
+    "ipc": flags.scalar,
+    "isolation": flags.scalar,
+    "jobs": flags.integer,
+    "label": flags.pairs,
+    "layer_label": evolve(flags.pairs, since="1.32"),
+    "layers": flags.switch,
+    "logfile": flags.path,
+    "logsplit": flags.switch,
+    "manifest": flags.scalar,
+    "memory": flags.scalar,
+    "memory_swap": flags.scalar,
+    "network": flags.scalar,
+    "no_cache": flags.switch,
+    "no_hostname": evolve(flags.switch, since="1.33"),
+    "no_hosts": flags.switch,
+    "omit_history": flags.switch,
+    "os": flags.scalar,
+    "os_feature": flags.repeated,
+    "os_version": flags.scalar,
+    "output": flags.plain_fields,  # split at commas without quoting, as cw and secret
+    "pid": flags.scalar,
+    "platform": flags.repeated,
+    "pull": flags.choice("always", "false", "missing", "never", "newer", "true", bare=True),
+    "pull_always": flags.switch,  # hidden, as pull_never: use pull="always"
+    "pull_never": flags.switch,
+    "quiet": flags.switch,
+    "retry": flags.integer,
+    "retry_delay": flags.duration,
+    "rewrite_timestamp": evolve(flags.switch, since="1.41"),
+    "rm": flags.switch,
+    "runtime": flags.scalar,  # a name is looked up, so it stays as it is
+    "runtime_flag": flags.pairs,
+    "sbom": evolve(flags.scalar, since="1.35"),
+    "sbom_image_output": evolve(flags.scalar, since="1.35"),
+    "sbom_image_purl_output": evolve(flags.scalar, since="1.35"),
+    "sbom_merge_strategy": evolve(flags.scalar, since="1.35"),
+    "sbom_output": evolve(flags.path, since="1.35"),
+    "sbom_purl_output": evolve(flags.path, since="1.35"),
+    "sbom_scanner_command": evolve(flags.repeated, since="1.35"),
+    "sbom_scanner_image": evolve(flags.scalar, since="1.35"),
+    "secret": flags.plain_fields,
+    "security_opt": flags.repeated,
+    "shm_size": flags.scalar,
+    "sign_by": flags.scalar,
+    "skip_unused_stages": flags.switch,
+    "source_date_epoch": evolve(flags.scalar, since="1.41"),
+    "squash": flags.switch,
+    "ssh": flags.repeated,
+    "stdin": flags.switch,
+    "tag": flags.repeated,
+    "target": flags.scalar,
+    "timestamp": flags.integer,
+    "tls_verify": flags.switch,
+    "ulimit": flags.limits,
+    "unsetannotation": evolve(flags.repeated, since="1.41"),
+    "unsetenv": flags.repeated,
+    "unsetlabel": evolve(flags.repeated, since="1.33"),
+    "userns": flags.scalar,
+    "userns_gid_map": flags.triples,
+    "userns_gid_map_group": flags.scalar,
+    "userns_uid_map": flags.triples,
+    "userns_uid_map_user": flags.scalar,
+    "uts": flags.scalar,
+    "variant": flags.scalar,
+    "volume": flags.triples,
+}
+
+
+def health() -> Health:
+    """Ask for its state, which opens the storage; `buildah version` never touches it."""
+    answer = ask(
+        ["buildah", "info"],
+        timeout=8,
+        hints={
+            "permission denied": "see that its storage is yours: buildah info",
+            "overlay": "its storage does not work on this file system: set driver in storage.conf",
+        },
+        install="install buildah, or choose another engine: tritonbuild engines shows which can build",
+    )
+    root = (json_object(answer.output).get("store") or {}).get("GraphRoot")
+    if root:
+        require_space(str(root))
+    version = re.search(r"[0-9][^ ]*", ask(["buildah", "--version"], timeout=8, hints={}, install="").output)
+    return Health(ok=True, engine=NAME, version=version[0] if version else "")
+
+
+def construct_build_args(*, context_path: str = ".", **options: Any) -> list[str]:
+    """Return the tokens that follow `buildah build`; layers are kept for later builds unless told otherwise."""
+    given = {"layers": True, **options}
+    return [*flags.render(OPTIONS, given, engine=NAME), os.fspath(context_path)]
+
+
+ENGINE: Final = Engine(
+    name=NAME,
+    binary="buildah",
+    health=health,
+    construct_build_args=construct_build_args,
+    options=OPTIONS,
+)

@@ -1,0 +1,133 @@
+"""The embedded engine: images are written by `python -m tritonbuild.oci`, with no daemon, no root and no namespace.
+
+It reads no Containerfile: `document` turns a composition into the request that takes its place. What it can and
+cannot do is in docs/embedded.md.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import evolve
+
+import tritonbuild.oci
+from tritonbuild import flags
+from tritonbuild.composition import Composition
+from tritonbuild.engine import Engine, Health
+from tritonbuild.errors import InvalidInputError, UnhealthyEngineError
+from tritonbuild.oci.request import SERVER, Component, Request, User
+
+NAME: Final = "embedded"
+
+HEADERS: Final = f"{SERVER}/include"
+CA_CERTIFICATES: Final = "/etc/ssl/certs/ca-certificates.crt"
+
+_ROOM: Final = 1 << 30
+"""Bytes that must be free for the cache."""
+
+
+OPTIONS: Final[flags.Table] = {
+    "annotation": flags.pairs,
+    "authfile": flags.path,
+    "ca_file": flags.path,
+    "cache_dir": flags.path,
+    "cache_size": flags.scalar,
+    "compression": flags.choice("gzip", "zstd"),
+    "file": flags.path,
+    "iidfile": flags.path,
+    "insecure_registry": flags.repeated,
+    "label": flags.pairs,
+    "load": flags.choice("docker", "nerdctl", "podman"),
+    "metadata_file": flags.path,
+    "mirror": flags.named,
+    "network": evolve(flags.choice("none"), expects="'none': nothing is run", texts=lambda value: _only(value, "none")),
+    "no_cache": flags.switch,
+    "output": flags.fields,
+    "platform": flags.single(flags.repeated),
+    "pull": evolve(flags.choice(bare=True), expects="True: sources are always asked for anew", texts=lambda value: _only(value, True)),  # noqa: FBT003
+    "push": flags.switch,
+    "quiet": flags.switch,
+    "retry": flags.integer,
+    "sbom": flags.switch,
+    "source": flags.named,
+    "tag": flags.repeated,
+}
+
+
+def _only(value: object, wanted: object) -> list[str]:
+    """Return nothing for the one value that says what is the case anyhow."""
+    if value != wanted:
+        raise ValueError
+    return []
+
+
+_SWITCHES: Final = ("no_cache", "push", "quiet", "sbom")
+
+
+def document(composition: Composition) -> str:
+    """Return the request for *composition*: what is written where other engines have the Containerfile.
+
+    Raises:
+        InvalidInputError: It needs something to be run inside the image.
+    """
+    recipe = composition.recipe()
+    sources = composition.sources()
+    headers = "headers" in composition.features
+    labels = {**recipe.labels, **recipe.sagemaker_labels, "org.opencontainers.image.version": composition.container_version}
+    for component in composition.components:
+        if not component.directory:
+            raise InvalidInputError(f"{component.kind} {component.name} has no folder to copy", hint="use another engine")
+    request = Request(
+        full=str(sources["full"]),
+        base=str(sources["min"]),
+        core=tuple(copy.source for copy in recipe.core_copies if headers or copy.source != HEADERS),
+        optional=recipe.entrypoint_files,
+        components=tuple(
+            Component(title=f"{one.kind} {one.name}", folder=f"{SERVER}/{one.directory}", opened=one.dlopen)
+            for one in composition.components
+        ),
+        opened=recipe.dlopen,
+        read=(*(copy.source for copy in recipe.sagemaker_copies), CA_CERTIFICATES),
+        env={**recipe.env_with(composition.components), **recipe.cpu_env},
+        labels=labels,
+        labels_from_full=recipe.labels_from_full,
+        env_from_full=recipe.env_from_full,
+        entrypoint=recipe.entrypoint,
+        workdir=recipe.workdir,
+        user=User(name=recipe.user.name, uid=recipe.user.uid, gid=recipe.user.gid, removes=recipe.user.removes),
+        exempt=composition.exempt_libraries,
+        title=f"Triton Inference Server {composition.container_version}",
+    )
+    return request.to_json().decode()
+
+
+def health() -> Health:
+    """Look at what it needs: room for the cache."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not os.access(there, os.W_OK):
+        raise UnhealthyEngineError(f"the cache folder {str(folder)!r} cannot be written to", hint="set XDG_CACHE_HOME")
+    if shutil.disk_usage(there).free < _ROOM:
+        raise UnhealthyEngineError(f"less than 1 GiB is free in {str(there)!r}", hint="make room, or set XDG_CACHE_HOME")
+    return Health(ok=True, engine=NAME, version=tritonbuild.oci.VERSION, features=frozenset({"push", "load"}))
+
+
+def construct_build_args(*, context_path: object = None, **options: Any) -> list[str]:  # noqa: ARG001 - there is none
+    """Return the tokens of a build; `context_path` is taken, since every engine gets one."""
+    given = {name: None if name in _SWITCHES and value is False else value for name, value in options.items()}
+    return flags.render(OPTIONS, given, engine=NAME)
+
+
+ENGINE: Final = Engine(
+    name=NAME,
+    binary=sys.executable,
+    build_cmd=("-m", "tritonbuild.oci"),
+    buildkit_support=False,
+    health=health,
+    construct_build_args=construct_build_args,
+    options=OPTIONS,
+)

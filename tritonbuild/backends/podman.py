@@ -1,0 +1,166 @@
+"""The podman engine: `podman build`.
+
+Its flags: https://docs.podman.io/en/latest/markdown/podman-build.1.html. It builds with buildah's code; the versions
+below are the first podman with the buildah that brought the flag (podman's RELEASE_NOTES.md, buildah's CHANGELOG.md).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any, Final
+
+from attrs import evolve
+
+from tritonbuild import flags
+from tritonbuild.backends.probing import ask, last_line, require_space
+from tritonbuild.engine import Engine, Health
+
+NAME: Final = "podman"
+
+OPTIONS: Final[flags.Table] = {
+    "add_host": flags.hosts,
+    "all_platforms": flags.switch,
+    "annotation": flags.pairs,
+    "arch": flags.scalar,
+    "authfile": flags.path,
+    "build_arg": flags.pairs,
+    "build_arg_file": evolve(flags.paths, since="4.5"),
+    "build_context": flags.named,
+    "cache_from": flags.repeated,
+    "cache_to": flags.repeated,
+    "cache_ttl": flags.duration,
+    "cap_add": flags.repeated,
+    "cap_drop": flags.repeated,
+    "cert_dir": flags.path,
+    "cgroup_parent": flags.cgroup,
+    "cgroupns": flags.scalar,
+    "compat_volumes": evolve(flags.switch, since="5.2"),
+    "compress": flags.switch,
+    "cpp_flag": flags.repeated,
+    "cpu_period": flags.integer,
+    "cpu_quota": flags.integer,
+    "cpu_shares": flags.integer,
+    "cpuset_cpus": flags.scalar,
+    "cpuset_mems": flags.scalar,
+    "created_annotation": evolve(flags.switch, since="5.6"),
+    "creds": flags.credentials,
+    "cw": evolve(flags.single(flags.plain_fields), since="4.7"),
+    "decryption_key": flags.quoted(flags.decryption_keys),
+    "device": flags.repeated,
+    "disable_compression": flags.switch,
+    "disable_content_trust": flags.switch,
+    "dns": flags.repeated,
+    "dns_option": flags.repeated,
+    "dns_search": flags.repeated,
+    "env": flags.pairs,
+    "file": flags.quoted(flags.path),  # a list to pflag, which splits it at commas
+    "force_rm": flags.switch,
+    "format": flags.scalar,
+    "from": flags.scalar,
+    "group_add": evolve(flags.repeated, since="4.4"),
+    "hooks_dir": flags.paths,
+    "http_proxy": flags.switch,
+    "identity_label": flags.switch,
+    "ignorefile": flags.path,
+    "iidfile": flags.path,
+    "inherit_annotations": evolve(flags.switch, since="5.6"),
+    "inherit_labels": evolve(flags.switch, since="5.5"),
+    "ipc": flags.scalar,
+    "isolation": flags.scalar,
+    "jobs": flags.integer,
+    "label": flags.pairs,
+    "layer_label": evolve(flags.pairs, since="4.7"),
+    "layers": flags.switch,
+    "logfile": flags.path,
+    "logsplit": flags.switch,
+    "manifest": flags.scalar,
+    "memory": flags.scalar,
+    "memory_swap": flags.scalar,
+    "network": flags.scalar,
+    "no_cache": flags.switch,
+    "no_hostname": evolve(flags.switch, since="4.8"),
+    "no_hosts": flags.switch,
+    "omit_history": flags.switch,
+    "os": flags.scalar,
+    "os_feature": flags.repeated,
+    "os_version": flags.scalar,
+    "output": flags.plain_fields,  # split at commas without quoting, as cw and secret
+    "pid": flags.scalar,
+    "platform": flags.repeated,
+    "pull": flags.choice("always", "false", "missing", "never", "newer", "true", bare=True),
+    "quiet": flags.switch,
+    "retry": flags.integer,
+    "retry_delay": flags.duration,
+    "rewrite_timestamp": evolve(flags.switch, since="5.6"),
+    "rm": flags.switch,
+    # A flag of podman itself, which it takes after `build` too. A name is looked up on PATH, so it stays as it is.
+    "runtime": flags.scalar,
+    "runtime_flag": flags.pairs,
+    "sbom": evolve(flags.scalar, since="5.0"),
+    "sbom_image_output": evolve(flags.scalar, since="5.0"),
+    "sbom_image_purl_output": evolve(flags.scalar, since="5.0"),
+    "sbom_merge_strategy": evolve(flags.scalar, since="5.0"),
+    "sbom_output": evolve(flags.path, since="5.0"),
+    "sbom_purl_output": evolve(flags.path, since="5.0"),
+    "sbom_scanner_command": evolve(flags.repeated, since="5.0"),
+    "sbom_scanner_image": evolve(flags.scalar, since="5.0"),
+    "secret": flags.plain_fields,
+    "security_opt": flags.repeated,
+    "shm_size": flags.scalar,
+    "sign_by": flags.scalar,
+    "skip_unused_stages": flags.switch,
+    "source_date_epoch": evolve(flags.scalar, since="5.6"),
+    "squash": flags.switch,
+    "squash_all": flags.switch,
+    "ssh": flags.repeated,
+    "stdin": flags.switch,
+    "tag": flags.repeated,
+    "target": flags.scalar,
+    "timestamp": flags.integer,
+    "tls_verify": flags.switch,
+    "ulimit": flags.limits,
+    "unsetannotation": evolve(flags.repeated, since="5.6"),
+    "unsetenv": flags.repeated,
+    "unsetlabel": evolve(flags.repeated, since="4.8"),
+    "userns": flags.scalar,
+    "userns_gid_map": flags.triples,
+    "userns_gid_map_group": flags.scalar,
+    "userns_uid_map": flags.triples,
+    "userns_uid_map_user": flags.scalar,
+    "uts": flags.scalar,
+    "variant": flags.scalar,
+    "volume": flags.triples,
+}
+
+
+def health() -> Health:
+    """Ask for the version, which opens the storage; its debug log names the storage's folder at no cost."""
+    answer = ask(
+        ["podman", "--log-level=debug", "version", "--format", "{{.Client.Version}}"],
+        timeout=8,
+        hints={
+            "permission denied": "see that its storage is yours: podman info",
+            "overlay": "its storage does not work on this file system: set driver in storage.conf",
+            "connect": "start its machine or service: podman machine start",
+        },
+        install="install podman, or choose another engine: tritonbuild engines shows which can build",
+    )
+    if found := re.search(r'[Uu]sing graph root ([^"\n]+)', answer.error):
+        require_space(found[1].strip())
+    return Health(ok=True, engine=NAME, version=last_line(answer.output))
+
+
+def construct_build_args(*, context_path: str = ".", **options: Any) -> list[str]:
+    """Return the tokens that follow `podman build`."""
+    return [*flags.render(OPTIONS, options, engine=NAME), os.fspath(context_path)]
+
+
+ENGINE: Final = Engine(
+    name=NAME,
+    binary="podman",
+    health=health,
+    construct_build_args=construct_build_args,
+    options=OPTIONS,
+    size_query=("image", "inspect", "--format", "{{.Size}}"),
+)

@@ -1,0 +1,154 @@
+"""The user's own component entries: plain mappings, checked key by key and turned into rows like the catalog's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+import attrs
+
+from tritonbuild.catalog.names import ARCHITECTURES, FOLDERS, check_kind, check_platform, is_name, is_release
+from tritonbuild.catalog.tables import Row, read
+from tritonbuild.errors import InvalidInputError, UnknownNameError
+
+_SEGMENT = r"(?!\.\.?(?:/|$))[A-Za-z0-9._+-]+"
+
+
+def _like(pattern: str) -> Callable[[str], bool]:
+    return lambda text: re.fullmatch(pattern, text) is not None
+
+
+@attrs.frozen
+class _Form:
+    """What a key of an entry takes: in words, and the check of one text."""
+
+    expected: str
+    matches: Callable[[str], bool]
+
+
+_LISTS: Final[Mapping[str, _Form]] = {
+    "aliases": _Form("component names", is_name),
+    "apt": _Form("names of distribution packages", _like(r"[a-z0-9][a-z0-9+.-]+(?:=[A-Za-z0-9.+:~-]+)?")),
+    "dlopen": _Form("names of libraries", _like(r"[A-Za-z0-9_*?][A-Za-z0-9._+*?-]*")),
+    "images": _Form("names of image variants", is_name),
+    "notes": _Form("texts of one line", str.isprintable),
+    "pip": _Form("pip requirements", _like(r"[A-Za-z0-9][\x20-\x7e]*")),
+    "platforms": _Form(f"platforms: {', '.join(ARCHITECTURES)}", ARCHITECTURES.__contains__),
+    "requires": _Form("names of Triton backends", is_name),
+}
+_TEXTS: Final[Mapping[str, _Form]] = {
+    "description": _Form("a text of one line", str.isprintable),
+    "directory": _Form("a path below /opt/tritonserver", _like(rf"{_SEGMENT}(?:/{_SEGMENT})*")),
+    "from": _Form("a release, YY.MM", is_release),
+    "name": _Form("a component name", is_name),
+    "to": _Form("a release, YY.MM", is_release),
+    "version": _Form("a text of one line", str.isprintable),
+}
+_SWITCHES: Final = ("cpu", "gpu", "replace")
+KEYS: Final = tuple(sorted([*_LISTS, *_TEXTS, *_SWITCHES, "env", "kind"]))
+"""The keys that an entry can have."""
+
+
+def rows(entries: Iterable[Mapping[str, Any]]) -> tuple[Row, ...]:
+    """Return *entries* as rows of the catalog.
+
+    Raises:
+        UnknownNameError: A key, a kind of component or an image variant is not known.
+        InvalidInputError: A value is not what its key takes, or an entry has no name.
+    """
+    return tuple(_row(entry, place) for place, entry in enumerate(entries, 1))
+
+
+def title_of(row: Row) -> str:
+    """Return how messages call the entry of *row*."""
+    return f"component entry {row['name']}"
+
+
+def _row(entry: Mapping[str, Any], place: int) -> Row:
+    if not isinstance(entry, Mapping):
+        raise InvalidInputError(f"component entry {place} is not a table: {entry!r}")
+    name = entry.get("name")
+    title = f"component entry {name if isinstance(name, str) and is_name(name) else place}"
+    _check(title, entry)
+    kind = entry.get("kind", "backend")
+    lists = {key: tuple(entry.get(key, ())) for key in _LISTS}
+    devices = " ".join(device for device in ("gpu", "cpu") if entry.get(device, True))
+    platforms = lists["platforms"] if "platforms" in entry else tuple(ARCHITECTURES)
+    if not devices or not platforms:
+        raise InvalidInputError(f"{title} runs nowhere", hint="let gpu or cpu be true, and name a platform")
+    if entry.get("from", "") > entry.get("to", "99.99"):
+        raise InvalidInputError(f"{title} ends before it begins: {entry['from']} to {entry['to']}")
+    bounds = {key: entry[key] for key in ("from", "to") if key in entry}
+    return {
+        **bounds,
+        "own": True,
+        "replace": entry.get("replace", False),
+        "kind": kind,
+        "name": name,
+        "aliases": lists["aliases"],
+        "description": entry.get("description", ""),
+        "directory": [{"value": entry.get("directory", f"{FOLDERS[kind]}/{name}")}],
+        "on": {check_platform(platform): devices for platform in platforms},
+        "images": lists["images"] or ("full",),
+        "requires": lists["requires"],
+        "framework_version": entry.get("version"),
+        "env": [{"name": key, "value": value} for key, value in entry.get("env", {}).items()],
+        "apt": [{"value": lists["apt"]}],
+        "pip": [{"value": lists["pip"]}] if lists["pip"] else [],
+        "dlopen": lists["dlopen"],
+        "notes": [{"value": text} for text in lists["notes"]],
+    }
+
+
+def _check(title: str, entry: Mapping[str, Any]) -> None:
+    """Raise for the first key or value of *entry* that cannot be used."""
+    for key in entry:
+        if key not in KEYS:
+            raise UnknownNameError("key", str(key), KEYS, where=f"in {title}")
+    if "name" not in entry:
+        raise InvalidInputError(f"{title} has no name", hint='give it one: name = "..."')
+    for key, value in entry.items():
+        if key in _LISTS:
+            _check_list(title, key, value)
+        elif key == "env":
+            _check_env(title, value)
+        else:
+            _check_one(title, key, value)
+    variants = read("releases")["variants"]
+    for name in entry.get("images", ()):
+        if name not in variants:
+            raise UnknownNameError("image variant", name, variants, where=f"in {title}")
+
+
+def _check_one(title: str, key: str, value: object) -> None:
+    if key == "kind":
+        check_kind(str(value))
+    elif key in _SWITCHES:
+        if not isinstance(value, bool):
+            raise _wrong(title, key, value, "true or false")
+    elif not (isinstance(value, str) and _TEXTS[key].matches(value)):
+        raise _wrong(title, key, value, _TEXTS[key].expected)
+
+
+def _check_list(title: str, key: str, value: object) -> None:
+    form = _LISTS[key]
+    if not isinstance(value, (list, tuple)):
+        raise _wrong(title, key, value, f"a list of {form.expected}")
+    for text in value:
+        if not (isinstance(text, str) and form.matches(text)):
+            raise _wrong(title, key, text, f"a list of {form.expected}")
+
+
+def _check_env(title: str, value: object) -> None:
+    expected = "a table of variables, each with a text of one line"
+    if not isinstance(value, Mapping):
+        raise _wrong(title, "env", value, expected)
+    is_variable = _like(r"[A-Za-z_][A-Za-z0-9_]*")
+    for name, text in value.items():
+        if not (isinstance(name, str) and is_variable(name) and isinstance(text, str) and text.isprintable()):
+            raise _wrong(title, "env", {name: text}, expected)
+
+
+def _wrong(title: str, key: str, value: object, expected: str) -> InvalidInputError:
+    return InvalidInputError(f"{title}: {key} cannot be {value!r}", hint=f"{key} takes {expected}")

@@ -1,0 +1,60 @@
+"""The options of the commands, grouped by what the user is doing, each said once."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, TypeAlias
+
+import typer
+
+from tritonbuild import api
+from tritonbuild.composition import NVIDIA_REGISTRY
+
+WHAT: Final = "What is in the image"
+SOURCE: Final = "Where it comes from"
+HOW: Final = "How it is built"
+SHOWN: Final = "What is shown"
+
+
+def _option(panel: str, text: str, *names: str, metavar: str | None = None, **more: Any) -> Any:
+    return typer.Option(*names, help=text, metavar=metavar, rich_help_panel=panel, **more)
+
+
+Backends: TypeAlias = Annotated[list[str], _option(WHAT, "A Triton backend; repeatable.", metavar="NAME")]
+Repoagents: TypeAlias = Annotated[list[str], _option(WHAT, "A repository agent; repeatable.", metavar="NAME")]
+Caches: TypeAlias = Annotated[list[str], _option(WHAT, "A response cache; repeatable.", metavar="NAME")]
+EnableGpu: TypeAlias = Annotated[bool, _option(WHAT, "For GPU or for CPU.", "--enable-gpu/--no-enable-gpu")]
+Features: TypeAlias = Annotated[
+    list[str], _option(WHAT, "What is not needed to run: headers; repeatable.", "--features", metavar="NAME")
+]
+
+ContainerVersion: TypeAlias = Annotated[
+    str, _option(SOURCE, "NVIDIA's release; the newest by default.", metavar="YY.MM")
+]
+Images: TypeAlias = Annotated[
+    list[str], _option(SOURCE, "A source image: full,REF and min,REF; repeatable.", metavar="NAME,REF")
+]
+Registry: TypeAlias = Annotated[str, _option(SOURCE, f"A mirror, in place of {NVIDIA_REGISTRY}.", metavar="HOST/PATH")]
+SkipPull: TypeAlias = Annotated[bool, _option(SOURCE, "Use source images the engine has.", "--skip-pull")]
+ExemptLibraries: TypeAlias = Annotated[
+    list[str], _option(SOURCE, "A library that may be missing; repeatable.", metavar="PATTERN")
+]
+
+EngineName: TypeAlias = Annotated[
+    str,
+    _option(
+        HOW, "The engine that builds; auto takes the first healthy one.", metavar="NAME", envvar="TRITONBUILD_ENGINE"
+    ),
+]
+OutputNames: TypeAlias = Annotated[
+    list[str], _option(HOW, "The image's name; repeatable.", "--output-name", "-t", metavar="NAME")
+]
+EngineOptions: TypeAlias = Annotated[
+    list[str], _option(HOW, "An option of the engine; repeatable.", "--opt", metavar="KEY[=VALUE]")
+]
+WorkDir: TypeAlias = Annotated[str, _option(HOW, f"Keep {api.CONTAINERFILE_NAME} in DIR.", metavar="DIR")]
+Timeout: TypeAlias = Annotated[float | None, _option(HOW, "Stop a build after.", metavar="SECONDS", min=0.001)]
+DryRun: TypeAlias = Annotated[bool, _option(HOW, f"Write {api.CONTAINERFILE_NAME} and build nothing.", "--dry-run")]
+
+Quiet: TypeAlias = Annotated[bool, _option(SHOWN, "Show the result only.", "--quiet", "-q")]
+Verbose: TypeAlias = Annotated[bool, _option(SHOWN, "Say more: commands, versions, reasons.", "--verbose", "-v")]
+Json: TypeAlias = Annotated[bool, _option(SHOWN, "The result as JSON.", "--json")]

@@ -1,0 +1,94 @@
+"""The user's config file: defaults for the command line, and components of private full images.
+
+engine = "podman"
+registry = "mirror.example/nvidia"
+
+[[component]]
+name = "my_backend"
+requires = ["python"]
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from tritonbuild.catalog import BUILTIN, Catalog
+from tritonbuild.errors import InvalidInputError, UnknownNameError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+VARIABLE: Final = "TRITONBUILD_CONFIG"
+"""The environment variable that names another config file."""
+
+_TEXTS: Final = ("engine", "registry")
+KEYS: Final = (*_TEXTS, "component")
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """What the config file says; empty texts where it says nothing.
+
+    Attributes:
+        engine: The engine to build with.
+        registry: Where NVIDIA's images are.
+        catalog: The catalog with the components of the file.
+    """
+
+    engine: str = ""
+    registry: str = ""
+    catalog: Catalog = BUILTIN
+
+
+def path() -> Path:
+    """Return where the config file is, whether it exists or not."""
+    if named := os.environ.get(VARIABLE):
+        return Path(named)
+    folder = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(folder) / "tritonbuild" / "config.toml"
+
+
+def read() -> Settings:
+    """Read the config file.
+
+    Raises:
+        InvalidInputError: It is not TOML, has a key or a value that is not known, or was named and is not there.
+    """
+    file = path()
+    try:
+        document = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if VARIABLE in os.environ:
+            raise InvalidInputError(f"config file {str(file)!r} does not exist", hint=f"correct {VARIABLE}") from None
+        return Settings()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InvalidInputError(f"config file {str(file)!r} cannot be read: {reason}", hint="mend the file") from error
+    return _settings(document, file)
+
+
+def _settings(document: Mapping[str, Any], file: Path) -> Settings:
+    for key in document:
+        if key not in KEYS:
+            raise UnknownNameError("key", key, KEYS, where=f"in config file {str(file)!r}")
+    for key in _TEXTS:
+        if not isinstance(document.get(key, ""), str):
+            raise InvalidInputError(f"{key} in config file {str(file)!r} is {document[key]!r}, not text")
+    entries = document.get("component", [])
+    if not isinstance(entries, list):
+        raise InvalidInputError(
+            f"component in config file {str(file)!r} is not a list of tables", hint="write [[component]]"
+        )
+    return Settings(
+        engine=document.get("engine", ""),
+        registry=document.get("registry", ""),
+        catalog=BUILTIN.extended(entries) if entries else BUILTIN,
+    )
