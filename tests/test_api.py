@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import tritonbuild
-from tritonbuild import Engine, Health, api
+from tritonbuild import Engine, Health, building
 from tritonbuild.errors import (
     BuildFailedError,
     BuildTimeoutError,
@@ -218,7 +218,7 @@ def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
 def test_old_logs_are_removed(fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     fake_program("fake", WRITES_ID)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr(api, "_KEPT_LOGS", 3)
+    monkeypatch.setattr(building, "_KEPT_LOGS", 3)
     for _ in range(6):
         build(builder())
     assert len(list((tmp_path / "tritonbuild" / "logs").iterdir())) == 4

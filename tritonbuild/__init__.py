@@ -6,8 +6,9 @@ result = tritonbuild.build(backends=["onnxruntime", "python"], backend="podman",
 print(result.image_id)
 """
 
-from tritonbuild.api import BuildResult, build, get_containerfile, health, probe
+from tritonbuild.api import build, get_containerfile, health, probe
 from tritonbuild.backends import get_backend, register_backend, registered, unregister_backend
+from tritonbuild.building import BuildResult
 from tritonbuild.composition import Composition
 from tritonbuild.engine import Engine, Health
 from tritonbuild.errors import (

@@ -2,69 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import inspect
-import json
 import os
-import shutil
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 
-from tritonbuild import backends, flags, process, recipe
-from tritonbuild import engine as engine_records
+from tritonbuild import backends, recipe
+from tritonbuild import engine as engines
+from tritonbuild.building import BuildResult, build_text, write_containerfile
 from tritonbuild.composition import Composition
-from tritonbuild.engine import Engine, Health
-from tritonbuild.errors import (
-    BuildFailedError,
-    BuildTimeoutError,
-    InvalidInputError,
-    TritonBuildError,
-    UnhealthyEngineError,
-)
-from tritonbuild.reference import is_digest, parse_reference
+from tritonbuild.engine import Health
+from tritonbuild.errors import InvalidInputError
+from tritonbuild.reference import parse_reference
 
 DEFAULT_TAG: Final = "tritonserver"
 """The image's name where none is given, as with compose.py."""
-
-CONTAINERFILE_NAME: Final = "Dockerfile.compose"
-"""What the Containerfile is called in a folder, as with compose.py."""
-
-_KEPT_LOGS: Final = 50
-
-
-@attrs.frozen(kw_only=True)
-class BuildResult:
-    """What a build gave.
-
-    Attributes:
-        image_id: `sha256:...` of the image's configuration (with containerd's image store, of its manifest); empty
-            for a custom engine that does not say it.
-        digest: `sha256:...` of the manifest, where the engine tells it; else empty.
-        tags: The names the image has, as they were asked for.
-        size: Bytes of the image in the engine's storage; None where unknown.
-        engine: The engine that built it.
-        version: That engine's version.
-        seconds: How long the build took, the probe left out.
-        containerfile: The text that was built.
-        argv: The command, credentials masked.
-        log: The file that holds the engine's whole output.
-    """
-
-    image_id: str
-    digest: str
-    tags: tuple[str, ...]
-    size: int | None
-    engine: str
-    version: str
-    seconds: float
-    containerfile: str
-    argv: tuple[str, ...]
-    log: Path
 
 
 def get_containerfile(
@@ -99,35 +53,13 @@ def get_containerfile(
     return text
 
 
-def write_containerfile(text: str, target: Path) -> Path:
-    """Write a Containerfile to *target*, a file or a folder, whole or not at all; return the file's path."""
-    path = target / CONTAINERFILE_NAME if target.is_dir() else target
-    try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise InvalidInputError(
-            f"cannot write {str(path)!r}: {error.strerror}", hint="name a folder that exists and can be written to"
-        ) from error
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(temporary).chmod(0o666 & ~mask)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path
-
-
 def probe(backend: str) -> Health:
     """Ask an engine whether a build would work, and why not.
 
     Raises:
         UnknownNameError: No engine of that name is registered.
     """
-    return engine_records.probe(backends.get_backend(backend))
+    return engines.probe(backends.get_backend(backend))
 
 
 def health(backend: str) -> bool:
@@ -175,40 +107,21 @@ def build(  # noqa: PLR0913 - DESIGN's signature, and what concerns the run
     wanted, engine_options = _composition(composition, features, options)
     text = recipe.containerfile(wanted)
     tags = _tags(image_tag, engine_options)
-    chosen, answer = (None, None) if backend != backends.AUTO else backends.choose()
-    engine = chosen or backends.get_backend(backend)
-    with _scratch() as scratch:
-        given = {"tag": tags, **_defaults(engine, scratch, work_dir), **engine_options}
-        argv = _command(engine, given)
-        answer = answer or engine_records.probe(engine)
-        if not answer.ok:
-            raise UnhealthyEngineError(answer.reason, engine=engine.name, hint=answer.hint)
-        flags.check_versions(engine.options, given, engine=engine.name, version=answer.version)
-        write_containerfile(text, Path(given["file"]))
-        Path(given["context_path"]).mkdir(exist_ok=True)
-        masked = tuple(flags.mask(argv))
-        if on_start:
-            on_start(answer, masked)
-        started = time.monotonic()
-        runner = _Runner(
-            engine=engine, env={**engine.env, **answer.env}, log=_new_log(engine), echo=echo, timeout=timeout
-        )
-        runner.run(argv)
-        image_id, digest = _identity(engine, argv, given, runner)
-        for tokens in engine.follow_up(image_id, **given) if engine.follow_up else ():
-            runner.run([engine.binary, *tokens])
-        return BuildResult(
-            image_id=image_id,
-            digest=digest,
-            tags=tags,
-            size=_size(engine, image_id, runner.env),
-            engine=engine.name,
-            version=answer.version,
-            seconds=time.monotonic() - started,
-            containerfile=text,
-            argv=masked,
-            log=runner.log,
-        )
+    if backend == backends.AUTO:
+        engine, answer = backends.choose()
+    else:
+        engine, answer = backends.get_backend(backend), None
+    return build_text(
+        engine,
+        text,
+        tags,
+        health=answer,
+        timeout=timeout,
+        echo=echo,
+        on_start=on_start,
+        work_dir=work_dir,
+        options=engine_options,
+    )
 
 
 def _composition(
@@ -235,140 +148,3 @@ def _tags(image_tag: str | Sequence[str] | None, options: dict[str, Any]) -> tup
         if parse_reference(tag).digest:
             raise InvalidInputError(f"{tag!r} names an image by digest", hint="give the new image a name with a tag")
     return tags
-
-
-def _defaults(engine: Engine, scratch: Path, work_dir: str | os.PathLike[str] | None) -> dict[str, Any]:
-    """Return the options every build has; for a custom engine, of those only what its callable takes."""
-    folder = scratch if work_dir is None else Path(work_dir).absolute()
-    if not folder.is_dir():
-        raise InvalidInputError(f"work folder {str(work_dir)!r} does not exist", hint="make it, or name another")
-    values: dict[str, Any] = {
-        "file": str(folder / CONTAINERFILE_NAME),
-        "context_path": str(scratch / "context"),
-        "iidfile": str(scratch / "iidfile"),
-        "network": "none",
-        "pull": True,
-    }
-    if engine.options:
-        return values
-    try:
-        parameters = inspect.signature(engine.construct_build_args).parameters
-    except (TypeError, ValueError):
-        return values
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return values
-    return {name: value for name, value in values.items() if name in {*parameters, "file", "context_path"}}
-
-
-def _command(engine: Engine, options: Mapping[str, Any]) -> list[str]:
-    """Return the whole command of a build."""
-    try:
-        tokens = engine.construct_build_args(**options)
-        tokens = list(tokens) if not isinstance(tokens, (str, bytes)) else tokens
-    except TritonBuildError:
-        raise
-    except Exception as error:
-        raise TritonBuildError(
-            f"construct_build_args of engine {engine.name!r} raised {type(error).__name__}: {error}",
-            hint="mend the callable it was registered with",
-        ) from error
-    if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
-        raise TritonBuildError(
-            f"construct_build_args of engine {engine.name!r} returned {tokens!r}, not a list of str",
-            hint="mend the callable it was registered with",
-        )
-    return [engine.binary, *engine.build_cmd, *tokens]
-
-
-@attrs.frozen(kw_only=True)
-class _Runner:
-    """Runs an engine's commands one after the other, all into one log."""
-
-    engine: Engine
-    env: Mapping[str, str]
-    log: Path
-    echo: int | None
-    timeout: float | None
-
-    def run(self, argv: Sequence[str]) -> None:
-        name = self.engine.name
-        masked = flags.mask(argv)
-        facts: dict[str, Any] = {"argv": masked, "log": self.log}
-        try:
-            done = process.run(argv, log=self.log, env=self.env, timeout=self.timeout, echo=self.echo)
-        except OSError as error:
-            reason = f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror)
-            raise BuildFailedError(f"the build with engine {name!r} broke off: {reason}", **facts) from error
-        facts.update(returncode=done.returncode, tail=done.output.splitlines())
-        if done.timed_out:
-            raise BuildTimeoutError(
-                f"the build with engine {name!r} took longer than {self.timeout:g} s and was stopped",
-                hint="allow more with --timeout",
-                **facts,
-            )
-        if done.returncode:
-            how = f"exit status {done.returncode}" if done.returncode > 0 else f"signal {-done.returncode}"
-            raise BuildFailedError(f"the build with engine {name!r} failed with {how}", **facts)
-
-
-def _identity(engine: Engine, argv: Sequence[str], options: Mapping[str, Any], runner: _Runner) -> tuple[str, str]:
-    """Return the image's id and manifest digest from the files the engine was told to write; never from its output."""
-    image_id = digest = ""
-    if metadata := options.get("metadata_file"):
-        with contextlib.suppress(OSError, ValueError):
-            document = json.loads(Path(metadata).read_bytes())
-            digest = str(document.get("containerimage.digest", ""))
-            image_id = str(document.get("containerimage.config.digest", "") or digest)
-    if iidfile := options.get("iidfile"):
-        with contextlib.suppress(OSError):
-            image_id = Path(iidfile).read_text(encoding="ascii", errors="replace").strip() or image_id
-    image_id = image_id if ":" in image_id or not image_id else f"sha256:{image_id}"
-    asked = any(str(path) in token for path in (metadata, iidfile) if path for token in argv)
-    if (asked or engine.options) and not is_digest(image_id):
-        raise BuildFailedError(
-            f"the build with engine {engine.name!r} ended with success, but without an image id",
-            argv=flags.mask(argv),
-            returncode=0,
-            log=runner.log,
-            hint="it may have been stopped from outside; see the log",
-        )
-    return image_id, digest
-
-
-def _size(engine: Engine, image_id: str, env: Mapping[str, str]) -> int | None:
-    """Return the image's size in the engine's storage, in bytes; None where it is not to be had."""
-    if not engine.size_query or not image_id:
-        return None
-    try:
-        answer = process.capture([engine.binary, *engine.size_query, image_id], timeout=30, env=env)
-        return int(answer.output) if answer.ok else None
-    except (OSError, ValueError):
-        return None
-
-
-@contextlib.contextmanager
-def _scratch() -> Iterator[Path]:
-    """Yield a private temporary folder that is gone afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="tritonbuild-"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _new_log(engine: Engine) -> Path:
-    """Return the path of a new, empty log; the oldest beyond the newest 50 are removed."""
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    folder = Path(state) / "tritonbuild" / "logs"
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for old in sorted(folder.glob("*.log"))[: -_KEPT_LOGS or None]:
-            old.unlink(missing_ok=True)
-        stamp = time.strftime("%Y%m%d-%H%M%S")
-        descriptor, path = tempfile.mkstemp(prefix=f"{stamp}-{engine.name}-", suffix=".log", dir=folder)
-    except OSError as error:
-        raise TritonBuildError(
-            f"cannot keep a log in {str(folder)!r}: {error.strerror}", hint="set XDG_STATE_HOME to a folder of yours"
-        ) from error
-    os.close(descriptor)
-    return Path(path)

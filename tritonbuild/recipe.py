@@ -18,6 +18,7 @@ last
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 from typing import Final
 
@@ -121,9 +122,23 @@ def _composed(composition: Composition, base: Reference) -> Stage:
         *(_copied(folder) for folder in folders),
         *(_copied(f"{SERVER}/{c.directory}") for c in composition.components if c.directory),
         Copy(sources=("/tritonbuild/runtime/",), target="/", from_stage="runtime"),
-        Env({**recipe.env_with(composition.components), **recipe.cpu_env}, expand=True),
+        Env(_environment(composition), expand=True),
     ]
     return Stage(base=str(base), name="composed", instructions=tuple(instructions))
+
+
+def _environment(composition: Composition) -> dict[str, str]:
+    """Return the image's environment; values may refer to the base's.
+
+    A search path that ends with the base's does so only where the base has one: an empty last element would be the
+    working directory. Every base has a PATH.
+    """
+    recipe = composition.recipe()
+    env = {**recipe.env_with(composition.components), **recipe.cpu_env}
+    return {
+        name: value if name == "PATH" else re.sub(rf":\$(?:{name}|\{{{name}\}})$", f"${{{name}:+:${name}}}", value)
+        for name, value in env.items()
+    }
 
 
 def _check(composition: Composition) -> Stage:

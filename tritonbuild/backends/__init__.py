@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from tritonbuild.backends import buildah, docker, podman
+from tritonbuild.backends import buildah, docker, plugins, podman
 from tritonbuild.engine import Engine, Health, start_probe
 from tritonbuild.errors import InvalidInputError, UnhealthyEngineError, UnknownNameError
 
@@ -26,7 +26,12 @@ _registered: Final[dict[str, Engine]] = dict(_BUILTIN)
 
 
 def engines() -> tuple[Engine, ...]:
-    """Return every registered engine, in the order in which `auto` tries them."""
+    """Return every registered engine, in the order in which `auto` tries them; those of installed plug-ins last.
+
+    Raises:
+        TritonBuildError: A plug-in cannot be loaded.
+    """
+    plugins.load_installed()
     return tuple(_registered.values())
 
 
@@ -36,6 +41,8 @@ def get_backend(backend: str) -> Engine:
     Raises:
         UnknownNameError: No engine of that name is registered. It is a `ValueError`.
     """
+    if backend not in _registered:
+        plugins.load_installed()
     try:
         return _registered[backend]
     except KeyError:

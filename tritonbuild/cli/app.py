@@ -13,7 +13,8 @@ from typing import Annotated, Any, Final
 import attrs
 import typer
 
-from tritonbuild import api, backends, flags
+from tritonbuild import api, backends, building, flags
+from tritonbuild.backends import plugins
 from tritonbuild.cli import arguments, options, settings
 from tritonbuild.composition import NVIDIA_REGISTRY, Composition
 from tritonbuild.engine import Health
@@ -56,6 +57,7 @@ def build(  # noqa: PLR0913 - one parameter for each option
     skip_pull: options.SkipPull = False,
     exempt_library: options.ExemptLibraries = [],  # noqa: B006
     engine: options.EngineName = "",
+    plugin: options.Plugins = [],  # noqa: B006
     output_name: options.OutputNames = [],  # noqa: B006
     opt: options.EngineOptions = [],  # noqa: B006
     work_dir: options.WorkDir = "",
@@ -69,9 +71,11 @@ def build(  # noqa: PLR0913 - one parameter for each option
     ] = False,
 ) -> None:
     """Compose an image with exactly the Triton components you choose."""
+    config = settings.read()
+    for name in (*config.plugins, *plugin):
+        plugins.load(name)
     if context.invoked_subcommand is not None:
         return
-    config = settings.read()
     composition = Composition(
         backends=tuple(backend),
         repoagents=tuple(repoagent),
@@ -117,7 +121,7 @@ def _write(composition: Composition, folder: Path) -> None:
     """Write the Containerfile that a build would use, and nothing else."""
     if not folder.is_dir():
         raise InvalidInputError(f"work folder {str(folder)!r} does not exist", hint="make it, or name another")
-    _out(str(api.write_containerfile(api.get_containerfile(composition), folder)))
+    _out(str(building.write_containerfile(api.get_containerfile(composition), folder)))
 
 
 @attrs.frozen(kw_only=True)

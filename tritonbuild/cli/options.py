@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, TypeAlias
 
 import typer
 
-from tritonbuild import api
+from tritonbuild import building
 from tritonbuild.composition import NVIDIA_REGISTRY
 
 WHAT: Final = "What is in the image"
@@ -45,15 +45,20 @@ EngineName: TypeAlias = Annotated[
         HOW, "The engine that builds; auto takes the first healthy one.", metavar="NAME", envvar="TRITONBUILD_ENGINE"
     ),
 ]
+Plugins: TypeAlias = Annotated[
+    list[str], _option(HOW, "A module or .py file that registers engines; repeatable.", metavar="MODULE")
+]
 OutputNames: TypeAlias = Annotated[
     list[str], _option(HOW, "The image's name; repeatable.", "--output-name", "-t", metavar="NAME")
 ]
 EngineOptions: TypeAlias = Annotated[
     list[str], _option(HOW, "An option of the engine; repeatable.", "--opt", metavar="KEY[=VALUE]")
 ]
-WorkDir: TypeAlias = Annotated[str, _option(HOW, f"Keep {api.CONTAINERFILE_NAME} in DIR.", metavar="DIR")]
+WorkDir: TypeAlias = Annotated[str, _option(HOW, f"Keep {building.CONTAINERFILE_NAME} in DIR.", metavar="DIR")]
 Timeout: TypeAlias = Annotated[float | None, _option(HOW, "Stop a build after.", metavar="SECONDS", min=0.001)]
-DryRun: TypeAlias = Annotated[bool, _option(HOW, f"Write {api.CONTAINERFILE_NAME} and build nothing.", "--dry-run")]
+DryRun: TypeAlias = Annotated[
+    bool, _option(HOW, f"Write {building.CONTAINERFILE_NAME} and build nothing.", "--dry-run")
+]
 
 Quiet: TypeAlias = Annotated[bool, _option(SHOWN, "Show the result only.", "--quiet", "-q")]
 Verbose: TypeAlias = Annotated[bool, _option(SHOWN, "Say more: commands, versions, reasons.", "--verbose", "-v")]

@@ -30,7 +30,7 @@ VARIABLE: Final = "TRITONBUILD_CONFIG"
 """The environment variable that names another config file."""
 
 _TEXTS: Final = ("engine", "registry")
-KEYS: Final = (*_TEXTS, "component")
+KEYS: Final = (*_TEXTS, "component", "plugins")
 
 
 @attrs.frozen(kw_only=True)
@@ -40,11 +40,13 @@ class Settings:
     Attributes:
         engine: The engine to build with.
         registry: Where NVIDIA's images are.
+        plugins: Modules and files that register engines; relative paths start at the config file's folder.
         catalog: The catalog with the components of the file.
     """
 
     engine: str = ""
     registry: str = ""
+    plugins: tuple[str, ...] = ()
     catalog: Catalog = BUILTIN
 
 
@@ -87,7 +89,11 @@ def _settings(document: Mapping[str, Any], file: Path) -> Settings:
         raise InvalidInputError(
             f"component in config file {str(file)!r} is not a list of tables", hint="write [[component]]"
         )
+    plugins = document.get("plugins", [])
+    if not isinstance(plugins, list) or not all(isinstance(plugin, str) for plugin in plugins):
+        raise InvalidInputError(f"plugins in config file {str(file)!r} is not a list of texts")
     return Settings(
+        plugins=tuple(str(file.parent / plugin) if plugin.endswith(".py") else plugin for plugin in plugins),
         engine=document.get("engine", ""),
         registry=document.get("registry", ""),
         catalog=BUILTIN.extended(entries) if entries else BUILTIN,
