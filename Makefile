@@ -23,6 +23,7 @@ lint: $(INSTALLED)  ## Style, types, spelling
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/codespell
+	$(BIN)/python docs/generate.py --check
 
 bench: $(INSTALLED)  ## Figures, as ratios in one run
 	$(BIN)/python -m benchmarks

@@ -10,7 +10,7 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tritonbuild import flags
+from tritonbuild import flags, tokens
 from tritonbuild.errors import InvalidInputError, UnknownNameError
 
 TABLE: flags.Table = {
@@ -406,7 +406,7 @@ def test_any_text_is_one_token_or_an_error(value: str) -> None:
     ],
 )
 def test_credentials_are_masked(token: str, shown: str) -> None:
-    assert flags.mask(["build", token, "."]) == ["build", shown, "."]
+    assert tokens.mask(["build", token, "."]) == ["build", shown, "."]
 
 
 @pytest.mark.parametrize(
@@ -427,12 +427,12 @@ def test_credentials_are_masked(token: str, shown: str) -> None:
     ],
 )
 def test_what_is_no_credential_is_shown(token: str) -> None:
-    assert flags.mask([token]) == [token]
+    assert tokens.mask([token]) == [token]
 
 
 def test_a_credential_in_the_next_token_is_masked() -> None:
     argv = ["--creds", "me:hunter2", "--build-arg", "TOKEN=x", "--secret", "id=a", "--creds", "--load", "."]
-    assert flags.mask(argv) == [
+    assert tokens.mask(argv) == [
         "--creds",
         "***",
         "--build-arg",
@@ -450,14 +450,14 @@ def test_a_credential_in_the_next_token_is_masked() -> None:
 def test_no_part_of_a_credential_is_left(name: str, value: str) -> None:
     for option, flag in (("build_arg", "--build-arg="), ("label", "--opt=label:")):
         argv = render(**{option: {name: value}})
-        assert flags.mask(argv) == [f"{flag}{name}=***"]
+        assert tokens.mask(argv) == [f"{flag}{name}=***"]
     argv = render(output={"type": "x", name: value})
-    assert flags.mask(argv) == [f"--output=type=x,{name}=***"]
+    assert tokens.mask(argv) == [f"--output=type=x,{name}=***"]
 
 
 @settings(deadline=None)
 @given(st.lists(st.text()))
 def test_masking_takes_any_tokens(argv: list[str]) -> None:
-    masked = flags.mask(argv)
+    masked = tokens.mask(argv)
     assert len(masked) == len(argv)
-    assert flags.mask(masked) == masked
+    assert tokens.mask(masked) == masked

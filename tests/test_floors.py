@@ -14,6 +14,7 @@ PACKAGE = Path(tritonbuild.__file__).parent
 
 FLOORS = {
     "errors": 0,
+    "tokens": 0,
     "flags": 1,
     "process": 1,
     "reference": 1,

@@ -81,6 +81,7 @@ def build(  # noqa: PLR0913 - DESIGN's signature, and what concerns the run
     echo: int | None = None,
     on_start: Callable[[Health, Sequence[str]], None] | None = None,
     work_dir: str | os.PathLike[str] | None = None,
+    measure: bool = True,
     **options: Any,
 ) -> BuildResult:
     """Compose an image.
@@ -97,6 +98,7 @@ def build(  # noqa: PLR0913 - DESIGN's signature, and what concerns the run
         echo: A file descriptor that gets the engine's output as it comes, say 2; none by default.
         on_start: Called once before the engine runs, with the probe's answer and the command, credentials masked.
         work_dir: A folder for the Containerfile, which stays there; a temporary one by default.
+        measure: Whether to ask the engine for the image's size, which is one more command.
         options: The engine's options (`no_cache=True`), and fields of `Composition`.
 
     Raises:
@@ -120,6 +122,7 @@ def build(  # noqa: PLR0913 - DESIGN's signature, and what concerns the run
         echo=echo,
         on_start=on_start,
         work_dir=work_dir,
+        measure=measure,
         options=engine_options,
     )
 

@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +29,7 @@ from tritonbuild.errors import (
     UnhealthyEngineError,
 )
 from tritonbuild.reference import is_digest
+from tritonbuild.tokens import mask
 
 CONTAINERFILE_NAME: Final = "Dockerfile.compose"
 """What the Containerfile is called in a folder, as with compose.py."""
@@ -45,7 +46,7 @@ class BuildResult:
             for a custom engine that does not say it.
         digest: `sha256:...` of the manifest, where the engine tells it; else empty.
         tags: The names the image has, as they were asked for.
-        size: Bytes of the image in the engine's storage; None where unknown.
+        size: Bytes of the image in the engine's storage; None where unknown or not asked for.
         engine: The engine that built it.
         version: That engine's version.
         seconds: How long the build took, the probe left out.
@@ -76,6 +77,7 @@ def build_text(  # noqa: PLR0913 - what concerns the run
     echo: int | None = None,
     on_start: Callable[[Health, Sequence[str]], None] | None = None,
     work_dir: str | os.PathLike[str] | None = None,
+    measure: bool = True,
     options: Mapping[str, Any],
 ) -> BuildResult:
     """Build the Containerfile *text* with *engine*; arguments and errors are those of `tritonbuild.build`.
@@ -84,15 +86,18 @@ def build_text(  # noqa: PLR0913 - what concerns the run
         health: What the engine's probe answered, where that is known already.
     """
     with _scratch() as scratch:
-        given = {"tag": tags, **_defaults(engine, scratch, work_dir), **options}
+        given = {"tag": tags, **_defaults(engine, scratch, work_dir, options), **options}
         argv = _command(engine, given)
         answer = health or engines.probe(engine)
         if not answer.ok:
             raise UnhealthyEngineError(answer.reason, engine=engine.name, hint=answer.hint)
-        flags.check_versions(engine.options, given, engine=engine.name, version=answer.version)
+        flags.check_versions(engine.options, given, engine=engine.name, version=answer.client or answer.version)
+        if engine.adapt and (adapted := engine.adapt(answer, **given)):
+            given = dict(adapted)
+            argv = _command(engine, given)
         write_containerfile(text, Path(given["file"]))
         Path(given["context_path"]).mkdir(exist_ok=True)
-        masked = tuple(flags.mask(argv))
+        masked = tuple(mask(argv))
         if on_start:
             on_start(answer, masked)
         started = time.monotonic()
@@ -101,13 +106,12 @@ def build_text(  # noqa: PLR0913 - what concerns the run
         )
         runner.run(argv)
         image_id, digest = _identity(engine, argv, given, runner)
-        for tokens in engine.follow_up(image_id, **given) if engine.follow_up else ():
-            runner.run([engine.binary, *tokens])
+        digest = _finish(engine, image_id, scratch, given, runner) or digest
         return BuildResult(
             image_id=image_id,
             digest=digest,
             tags=tags,
-            size=_size(engine, image_id, runner.env),
+            size=_size(engine, digest if engine.id_query else image_id, given, runner.env) if measure else None,
             engine=engine.name,
             version=answer.version,
             seconds=time.monotonic() - started,
@@ -139,7 +143,9 @@ def write_containerfile(text: str, target: Path) -> Path:
     return path
 
 
-def _defaults(engine: Engine, scratch: Path, work_dir: str | os.PathLike[str] | None) -> dict[str, Any]:
+def _defaults(
+    engine: Engine, scratch: Path, work_dir: str | os.PathLike[str] | None, options: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return the options every build has; for a custom engine, of those only what its callable takes."""
     folder = scratch if work_dir is None else Path(work_dir).absolute()
     if not folder.is_dir():
@@ -147,7 +153,7 @@ def _defaults(engine: Engine, scratch: Path, work_dir: str | os.PathLike[str] | 
     values: dict[str, Any] = {
         "file": str(folder / CONTAINERFILE_NAME),
         "context_path": str(scratch / "context"),
-        "iidfile": str(scratch / "iidfile"),
+        **{name: str(scratch / name) for name in (engine.result_options if engine.makes_image(options) else ())},
         "network": "none",
         "pull": True,
     }
@@ -194,7 +200,7 @@ class _Runner:
 
     def run(self, argv: Sequence[str]) -> None:
         name = self.engine.name
-        masked = flags.mask(argv)
+        masked = mask(argv)
         facts: dict[str, Any] = {"argv": masked, "log": self.log}
         try:
             done = process.run(argv, log=self.log, env=self.env, timeout=self.timeout, echo=self.echo)
@@ -217,35 +223,77 @@ def _identity(engine: Engine, argv: Sequence[str], options: Mapping[str, Any], r
     """Return the image's id and manifest digest from the files the engine was told to write; never from its output."""
     image_id = digest = ""
     if metadata := options.get("metadata_file"):
-        with contextlib.suppress(OSError, ValueError):
-            document = json.loads(Path(metadata).read_bytes())
-            digest = str(document.get("containerimage.digest", ""))
-            image_id = str(document.get("containerimage.config.digest", "") or digest)
-    if iidfile := options.get("iidfile"):
+        image_id, digest = _metadata(Path(metadata))
+    if (iidfile := options.get("iidfile")) and not image_id:
         with contextlib.suppress(OSError):
-            image_id = Path(iidfile).read_text(encoding="ascii", errors="replace").strip() or image_id
+            image_id = Path(iidfile).read_text(encoding="ascii", errors="replace").strip()
     image_id = image_id if ":" in image_id or not image_id else f"sha256:{image_id}"
     asked = any(str(path) in token for path in (metadata, iidfile) if path for token in argv)
-    if (asked or engine.options) and not is_digest(image_id):
+    if (asked or engine.options) and engine.makes_image(options) and not is_digest(image_id):
         raise BuildFailedError(
             f"the build with engine {engine.name!r} ended with success, but without an image id",
-            argv=flags.mask(argv),
+            argv=mask(argv),
             returncode=0,
             log=runner.log,
             hint="it may have been stopped from outside; see the log",
         )
+    if engine.id_query and (answer := _ask(engine, engine.id_query, image_id, options, runner.env)):
+        return answer, image_id  # what the build wrote is the manifest's digest
     return image_id, digest
 
 
-def _size(engine: Engine, image_id: str, env: Mapping[str, str]) -> int | None:
-    """Return the image's size in the engine's storage, in bytes; None where it is not to be had."""
-    if not engine.size_query or not image_id:
-        return None
+def _metadata(path: Path) -> tuple[str, str]:
+    """Return image id and manifest digest out of BuildKit's metadata; empty where they are not told.
+
+    An image in a storage that keeps no manifests has none: what is called its digest is its id, by either name.
+    """
     try:
-        answer = process.capture([engine.binary, *engine.size_query, image_id], timeout=30, env=env)
-        return int(answer.output) if answer.ok else None
+        document = json.loads(path.read_bytes())
     except (OSError, ValueError):
-        return None
+        return "", ""
+    digest = str(document.get("containerimage.digest", ""))
+    image_id = str(document.get("containerimage.config.digest", "")) or digest
+    told = "containerimage.descriptor" in document or digest != image_id
+    return image_id, digest if told else ""
+
+
+def _finish(engine: Engine, image_id: str, scratch: Path, options: Mapping[str, Any], runner: _Runner) -> str:
+    """Run the commands that remain; return the manifest's digest if they tell it."""
+    if engine.follow_up is None:
+        return ""
+    steps = engine.follow_up(image_id, scratch=scratch, **options)
+    try:
+        for tokens in steps:
+            runner.run([engine.binary, *tokens])
+    except OSError as error:
+        reason = f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror)
+        raise BuildFailedError(f"the build with engine {engine.name!r} broke off: {reason}", log=runner.log) from error
+    finally:
+        if isinstance(steps, Generator):
+            steps.close()
+    if options.get("push") and engine.digest_query:
+        places = _ask(engine, engine.digest_query, image_id, options, runner.env)
+        return places.partition("\n")[0].rpartition("@")[2]
+    with contextlib.suppress(OSError):
+        return (scratch / "digest").read_text(encoding="ascii", errors="replace").strip()
+    return ""
+
+
+def _size(engine: Engine, image_id: str, options: Mapping[str, Any], env: Mapping[str, str]) -> int | None:
+    """Return the image's size in the engine's storage, in bytes; None where it is not to be had."""
+    answer = _ask(engine, engine.size_query, image_id, options, env) if engine.size_query else ""
+    return int(answer) if answer.isdecimal() else None
+
+
+def _ask(engine: Engine, query: Sequence[str], image: str, options: Mapping[str, Any], env: Mapping[str, str]) -> str:
+    """Return what one of the engine's queries prints about an image; empty where it fails."""
+    shared = {name: options[name] for name in engine.shared if name in options}
+    argv = [engine.binary, *query, *flags.render(engine.options, shared, engine=engine.name), image]
+    try:
+        answer = process.capture(argv, timeout=30, env=env) if image else None
+    except OSError:
+        return ""
+    return answer.output.strip() if answer and answer.ok else ""
 
 
 @contextlib.contextmanager

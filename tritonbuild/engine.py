@@ -29,6 +29,7 @@ class Health:
         hint: What to do about the reason.
         seconds: How long the probe took.
         features: What it can do, of `buildkit`, `push`, `load`, `multi-platform`.
+        client: The version of its command line, where that is another program than what *version* is of.
         env: What the probe found that a build's environment has to hold besides the engine's own (DOCKER_BUILDKIT).
     """
 
@@ -39,6 +40,7 @@ class Health:
     hint: str = ""
     seconds: float = 0.0
     features: frozenset[str] = frozenset()
+    client: str = ""
     env: Mapping[str, str] = attrs.field(factory=dict)
 
 
@@ -55,9 +57,17 @@ class Engine:
         env: Environment variables added for its processes.
         buildkit_support: Whether it takes BuildKit's additions to the Containerfile (`RUN --mount`).
         options: Its option table; empty for an engine whose callable does its own checks.
-        follow_up: Takes the image id and the options as keywords; returns the commands (argv after *binary*)
-            that remain once the image is built: a push, a save to an archive.
+        result_options: Which of `iidfile` and `metadata_file` a build is given where the user gives none.
+        makes_image: Takes the options as a mapping; returns whether the build makes an image, not only files.
+        adapt: Takes the probe's answer and the options as keywords; raises `InvalidInputError` for an option that
+            this version or configuration of the engine lacks, and may return other options, which then count.
+        follow_up: Takes the image id, *scratch* (a private folder) and the options as keywords; yields the commands
+            (argv after *binary*) that remain once the image is built: a push, a save to an archive. Each is run
+            before the next is asked for. The manifest's digest can be left in the file `digest` of *scratch*.
+        shared: The options whose tokens its other commands take too (a namespace), for the queries.
+        id_query: The argv after *binary* which, with what the build wrote as the image id after it, prints the id.
         size_query: The argv after *binary* which, with the image id after it, prints the size in bytes.
+        digest_query: The same for the manifest's digest after a push, a line `NAME@DIGEST` for each place.
     """
 
     name: str
@@ -68,8 +78,14 @@ class Engine:
     env: Mapping[str, str] = attrs.field(factory=dict)
     buildkit_support: bool = True
     options: flags.Table = attrs.field(factory=dict)
-    follow_up: Callable[..., Sequence[Sequence[str]]] | None = None
+    result_options: tuple[str, ...] = ("iidfile",)
+    makes_image: Callable[[Mapping[str, object]], bool] = lambda _: True
+    adapt: Callable[..., Mapping[str, object] | None] | None = None
+    follow_up: Callable[..., Iterable[Sequence[str]]] | None = None
+    shared: tuple[str, ...] = ()
+    id_query: tuple[str, ...] = ()
     size_query: tuple[str, ...] = ()
+    digest_query: tuple[str, ...] = ()
 
 
 def probe(engine: Engine, *, timeout: float = PROBE_TIMEOUT) -> Health:

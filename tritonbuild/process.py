@@ -19,10 +19,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import attrs
-import psutil
 
 TERM_GRACE: Final = 8.0
 """Seconds between asking a process tree to end and making it end."""
@@ -144,46 +143,60 @@ def stop_tree(process: subprocess.Popen[bytes] | subprocess.Popen[str], *, grace
     tree = _descendants(process.pid)
     # The innermost first: podman told first is gone before what it started has ended the RUN step.
     for member in reversed(tree):
-        with contextlib.suppress(psutil.Error):
-            member.terminate()
+        member.signal(signal.SIGTERM)
     _signal_group(process.pid, signal.SIGTERM)
     with contextlib.suppress(KeyboardInterrupt):  # asked twice: no more waiting
         _wait(process, tree, grace)
     # Those started since: a client may have begun another step before it saw the signal.
-    late = [*_descendants(process.pid), *(child for member in tree for child in _descendants(member.pid))]
-    for member in {*tree, *late}:
-        with contextlib.suppress(psutil.Error):
-            member.kill()
+    late = [child for pid in (process.pid, *(member.pid for member in tree)) for child in _descendants(pid)]
+    for member in (*tree, *late):
+        member.signal(signal.SIGKILL)
     _signal_group(process.pid, signal.SIGKILL)
     _wait(process, [*tree, *late], grace)
 
 
+@attrs.frozen
+class _Member:
+    """A process of a tree: a `psutil.Process`, which knows it from a later one of the same id."""
+
+    found: Any
+
+    @property
+    def pid(self) -> int:
+        return int(self.found.pid)
+
+    def signal(self, number: int) -> None:
+        with contextlib.suppress(Exception):  # it has ended, which is what was wanted
+            self.found.send_signal(number)
+
+    def runs(self) -> bool:
+        try:
+            return bool(self.found.is_running() and self.found.status() != "zombie")
+        except Exception:  # noqa: BLE001 - psutil's errors, all of which say that it is gone or out of reach
+            return False
+
+
+def _descendants(pid: int) -> list[_Member]:
+    import psutil  # noqa: PLC0415 - slow to import, and needed only when something has to end early
+
+    try:
+        return [_Member(found) for found in psutil.Process(pid).children(recursive=True)]
+    except psutil.Error:
+        return []
+
+
 def _wait(
-    process: subprocess.Popen[bytes] | subprocess.Popen[str], others: Sequence[psutil.Process], timeout: float
+    process: subprocess.Popen[bytes] | subprocess.Popen[str], others: Sequence[_Member], timeout: float
 ) -> None:
     """Wait until *process* and *others* have ended, at most *timeout* seconds.
 
     Popen alone waits for its process: psutil would take its exit status away.
     """
     deadline = time.monotonic() + timeout
-    while process.poll() is None or any(_runs(other) for other in others):
+    while process.poll() is None or any(other.runs() for other in others):
         if time.monotonic() > deadline:
             return
         time.sleep(0.01)
-
-
-def _runs(candidate: psutil.Process) -> bool:
-    try:
-        return candidate.is_running() and candidate.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
-
-
-def _descendants(pid: int) -> list[psutil.Process]:
-    try:
-        return psutil.Process(pid).children(recursive=True)
-    except psutil.Error:
-        return []
 
 
 def _signal_group(pid: int, number: int) -> None:

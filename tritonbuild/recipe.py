@@ -18,8 +18,8 @@ last
 
 from __future__ import annotations
 
+import pkgutil
 import re
-from importlib import resources
 from typing import Final
 
 from tritonbuild.composition import Composition
@@ -69,7 +69,7 @@ def containerfile(composition: Composition) -> str:
 
 
 def _script(name: str) -> str:
-    return resources.files("tritonbuild").joinpath("scripts").joinpath(name).read_text(encoding="utf-8")
+    return (pkgutil.get_data("tritonbuild", f"scripts/{name}") or b"").decode()
 
 
 def _base_content(base: Reference) -> Stage:

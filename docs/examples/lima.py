@@ -38,7 +38,7 @@ def health() -> bool:
 def said(*words: str) -> str | None:
     """Return what limactl prints, or None if it fails or does not answer."""
     try:
-        done = subprocess.run(["limactl", *words], capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(["limactl", *words], capture_output=True, text=True, timeout=10, check=False)  # noqa: S607
     except subprocess.TimeoutExpired:
         return None
     return done.stdout.strip() if done.returncode == 0 else None

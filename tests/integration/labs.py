@@ -7,12 +7,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+from tests import services
 from tests.services import programs
 from tests.services.serving import Runner
 
@@ -45,8 +46,9 @@ class Lab:
         env: What leads to it.
         runner: What runs its images.
         runner_env: What leads to that.
-        root: The folder that holds all it stores.
         sources: The source images it can pull.
+        by_hand: The words of its build command, as a user types them; a file, a context and a name come after.
+        archives: Where it puts images for the runner to load, if it has no store of its own; None if it has.
     """
 
     name: str
@@ -54,8 +56,9 @@ class Lab:
     env: Mapping[str, str]
     runner: Runner
     runner_env: Mapping[str, str]
-    root: Path
     sources: Sources
+    by_hand: tuple[str, ...]
+    archives: Path | None = None
 
     def command(self, *arguments: str) -> list[str]:
         """Return the command line of tritonbuild, for this engine and the replica."""
@@ -79,13 +82,31 @@ class Lab:
             check=False,
         )
 
-    def build(self, *arguments: str) -> dict[str, Any]:
-        """Build with success and return the result."""
-        done = self.tritonbuild("--json", *arguments)
+    def build(self, *arguments: str, tag: str) -> dict[str, Any]:
+        """Build with success, so that the runner has the image as *tag*; return the result."""
+        more = [] if self.archives is None else [f"--opt=output=type=docker,dest={self.archive}"]
+        done = self.tritonbuild("--json", "--output-name", tag, *more, *arguments)
         assert done.returncode == 0, done.stderr[-6000:]
+        if self.archives is not None:
+            services.load(self.runner_env, self.runner, self.archive)
+            self.archive.unlink()
         result = json.loads(done.stdout)
         assert isinstance(result, dict)
         return result
+
+    @property
+    def archive(self) -> Path:
+        """The file an image goes through on its way to the runner."""
+        assert self.archives is not None
+        return self.archives / "image.tar"
+
+    def build_by_hand(self, file: Path, context: Path, tag: str) -> None:
+        """Build a Containerfile with the engine's own command line, without a network."""
+        words = [
+            word.format(file=file, folder=file.parent, name=file.name, context=context, tag=tag)
+            for word in self.by_hand
+        ]
+        programs.run([programs.find_in(self.env, words[0]), *words[1:]], env=self.env, timeout=900)
 
     def run(self, *words: str) -> str:
         """Return what a command of the runner prints."""
@@ -118,10 +139,20 @@ class Lab:
             self.run("rm", "--force", name)
 
 
-ENGINES = ("podman", "buildah", "docker", "docker-legacy")
+ENGINES = ("podman", "buildah", "docker", "docker-legacy", "buildx", "nerdctl", "buildctl")
 """Every lab's name."""
 
-
-def needs(name: str) -> Sequence[str]:
-    """Return the programs a lab cannot do without."""
-    return {"podman": ("podman", "runc"), "buildah": ("buildah", "podman", "runc")}.get(name, ("dockerd", "runc"))
+_PLAIN = ("build", "--network=none", "--file={file}", "--tag={tag}", "{context}")
+BY_HAND = {
+    "podman": ("podman", *_PLAIN),
+    "buildah": ("buildah", *_PLAIN),
+    "docker": ("docker", *_PLAIN),
+    "docker-legacy": ("docker", *_PLAIN),
+    "buildx": ("docker", "buildx", "build", "--load", *_PLAIN[1:]),
+    "nerdctl": ("nerdctl", *_PLAIN),
+    "buildctl": (
+        *("buildctl", "build", "--frontend=dockerfile.v0", "--local=context={context}", "--local=dockerfile={folder}"),
+        *("--opt=filename={name}", "--opt=force-network-mode=none"),
+    ),
+}
+"""What a user types, by lab."""

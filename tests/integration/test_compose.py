@@ -55,7 +55,7 @@ class Composed:
 def composed(lab: Lab) -> Composed:
     """The replica with the python backend and the local cache."""
     tag = f"tritonbuild-test/{lab.name}:python"
-    return Composed(lab=lab, tag=tag, result=lab.build("--backend", "python", "--cache", "local", "--output-name", tag))
+    return Composed(lab=lab, tag=tag, result=lab.build("--backend", "python", "--cache", "local", tag=tag))
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +202,7 @@ def test_accounts_environment_labels_and_entry_point(composed: Composed, files: 
 def test_one_more_backend_takes_the_layers_that_are_there(composed: Composed) -> None:
     lab = composed.lab
     more = f"tritonbuild-test/{lab.name}:more"
-    lab.build("--backend", "python", "--cache", "local", "--backend", "identity", "--output-name", more)
+    lab.build("--backend", "python", "--cache", "local", "--backend", "identity", tag=more)
     first = lab.layers(composed.tag)
     # Not the same: the runtime, the loader's cache and, with some engines, the layer of the working directory.
     assert shared(first, lab.layers(more)) >= len(first) - 3
@@ -218,7 +218,7 @@ def shared(first: list[str], second: list[str]) -> int:
 def test_libraries_found_in_odd_places_come_along(lab: Lab, tmp_path: Path) -> None:
     """One only transitively needed, one found through ld.so.conf.d, one opened by name at run time; all serve."""
     tag = f"tritonbuild-test/{lab.name}:compiled"
-    result = lab.build("--backend", "identity", "--backend", "square", "--repoagent", "checksum", "--output-name", tag)
+    result = lab.build("--backend", "identity", "--backend", "square", "--repoagent", "checksum", tag=tag)
     assert result["image_id"]
     repository = models(tmp_path, "ident", "square", "checked")
     with services.serve(lab.runner_env, lab.runner, tag, repository) as server:
@@ -232,7 +232,7 @@ def test_python_based_backends_serve(lab: Lab, tmp_path: Path) -> None:
     )
     tag = f"tritonbuild-test/{lab.name}:based"
     lab = attrs.evolve(lab, env={**lab.env, "TRITONBUILD_CONFIG": str(config)})
-    lab.build("--backend", "acme_scale", "--backend", "acme_reverse", "--output-name", tag)
+    lab.build("--backend", "acme_scale", "--backend", "acme_reverse", tag=tag)
     (tmp_path / "models").mkdir()
     repository = models(tmp_path / "models", "scale", "reverse")
     with services.serve(lab.runner_env, lab.runner, tag, repository) as server:
@@ -243,9 +243,7 @@ def test_for_cpu(lab: Lab, tmp_path: Path) -> None:
     tag = f"tritonbuild-test/{lab.name}:cpu"
     references = lab.sources.references
     images = (f"full,{references['cpu-full']}", f"min,{references['cpu-min']}")
-    lab.build(
-        *("--enable-gpu=false", "--image", images[0], "--image", images[1]), "--backend", "python", "--output-name", tag
-    )
+    lab.build("--enable-gpu=false", "--image", images[0], "--image", images[1], "--backend", "python", tag=tag)
     env = dict(entry.split("=", 1) for entry in lab.config(tag)["Config"]["Env"])
     assert env["TRITON_SERVER_GPU_ENABLED"] == "0"
     with services.serve(lab.runner_env, lab.runner, tag, models(tmp_path, "add")) as server:
@@ -257,8 +255,7 @@ def test_a_dry_runs_file_builds_as_it_is(lab: Lab, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, f"{tmp_path}/Dockerfile.compose\n")
     context = tmp_path / "context"
     context.mkdir()
-    words = ["build", "--network=none", f"--file={tmp_path}/Dockerfile.compose", "--tag=tritonbuild-test/dry:run"]
-    services.programs.run([services.programs.find_in(lab.env, lab.engine), *words, context], env=lab.env, timeout=900)
+    lab.build_by_hand(tmp_path / "Dockerfile.compose", context, "tritonbuild-test/dry:run")
     assert list(context.iterdir()) == []
 
 
@@ -277,30 +274,15 @@ def test_a_full_image_without_the_server_fails_the_build(lab: Lab) -> None:
         lab.run("image", "inspect", "tritonbuild-test/never:1")
 
 
-def test_a_library_that_is_missing_fails_the_build(lab: Lab, tmp_path: Path) -> None:
+def test_a_library_that_is_missing_fails_the_build(lab: Lab, broken_full: str) -> None:
     """A full image that lacks what a component needs itself: file and library are named; exempt, it is let pass."""
-    references = lab.sources.references
-    broken, context = f"localhost/tritonbuild-test/{lab.name}:broken", tmp_path / "context"
-    context.mkdir()
-    removed = "/usr/lib/x86_64-linux-gnu/libacme_deep.so.2"
-    (tmp_path / "Containerfile").write_text(f"FROM {references['full']}\nRUN rm {removed} {removed}.*\n")
-    program = services.programs.find_in(lab.env, lab.engine)
-    words = ["build", "--network=none", f"--file={tmp_path}/Containerfile", f"--tag={broken}", str(context)]
-    services.programs.run([program, *words], env=lab.env, timeout=900)
-    arguments = [
-        "--skip-pull",
-        "--image",
-        f"full,{broken}",
-        "--image",
-        f"min,{references['min']}",
-        "--backend",
-        "identity",
-    ]
-    done = lab.tritonbuild(*arguments)
+    images = ("--image", f"full,{broken_full}", "--image", f"min,{lab.sources.references['min']}")
+    done = lab.tritonbuild(*images, "--backend", "identity")
     assert done.returncode == 4
     needs = f"tritonbuild: {SERVER}/backends/identity/libtriton_identity.so needs libacme_deep.so.2, which the composed"
     assert needs in done.stderr
-    lab.build(*arguments, "--exempt-library", "libacme_deep*")
+    tag = f"tritonbuild-test/{lab.name}:exempt"
+    lab.build(*images, "--backend", "identity", "--exempt-library", "libacme_deep*", tag=tag)
 
 
 def test_a_source_image_that_does_not_exist(lab: Lab) -> None:

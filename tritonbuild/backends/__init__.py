@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from tritonbuild.backends import buildah, docker, plugins, podman
+from tritonbuild.backends import buildah, buildctl, buildx, docker, nerdctl, plugins, podman
 from tritonbuild.engine import Engine, Health, start_probe
 from tritonbuild.errors import InvalidInputError, UnhealthyEngineError, UnknownNameError
 
@@ -19,8 +19,14 @@ AUTO: Final = "auto"
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*", re.ASCII)
 
-_BUILTIN: Final[Mapping[str, Engine]] = {engine.name: engine for engine in (docker.ENGINE, podman.ENGINE, buildah.ENGINE)}
-"""In the order in which `auto` tries them."""
+_BUILTIN: Final[Mapping[str, Engine]] = {
+    engine.name: engine
+    for engine in (docker.ENGINE, podman.ENGINE, buildah.ENGINE, nerdctl.ENGINE, buildx.ENGINE, buildctl.ENGINE)
+}
+"""In the order in which `auto` tries them: first those after which the image is where its user runs images.
+
+buildx comes after docker, without which it is not healthy; buildctl is last, since it stores nothing.
+"""
 
 _registered: Final[dict[str, Engine]] = dict(_BUILTIN)
 

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 from attrs import evolve
 
 from tritonbuild import flags
-from tritonbuild.backends.probing import ask, json_object, require_space
+from tritonbuild.backends import containers, translation
+from tritonbuild.backends.probing import ask, at_once, json_object, require_space, require_version
 from tritonbuild.engine import Engine, Health
+from tritonbuild.errors import InvalidInputError
+from tritonbuild.reference import parse_reference
 
 # As with PATH: folders separated by colons.
 _search_path: Final = flags.joined(
@@ -147,33 +152,61 @@ OPTIONS: Final[flags.Table] = {
 
 
 def health() -> Health:
-    """Ask for its state, which opens the storage; `buildah version` never touches it."""
-    answer = ask(
-        ["buildah", "info"],
-        timeout=8,
-        hints={
-            "permission denied": "see that its storage is yours: buildah info",
-            "overlay": "its storage does not work on this file system: set driver in storage.conf",
-        },
-        install="install buildah, or choose another engine: tritonbuild engines shows which can build",
+    """Ask for its state, which opens the storage; `buildah version` never touches it, but knows the version."""
+    hints = {
+        "permission denied": "see that its storage is yours: buildah info",
+        "overlay": "its storage does not work on this file system: set driver in storage.conf",
+        "storage": "see what storage.conf says, or make the storage anew: buildah info",
+    }
+    install = "install buildah, or choose another engine: tritonbuild engines shows which can build"
+    state, says = at_once(
+        lambda: ask(["buildah", "info"], hints=hints, install=install),
+        lambda: ask(["buildah", "--version"], hints={}, install=install),
     )
-    root = (json_object(answer.output).get("store") or {}).get("GraphRoot")
-    if root:
+    if root := (json_object(state.output).get("store") or {}).get("GraphRoot"):
         require_space(str(root))
-    version = re.search(r"[0-9][^ ]*", ask(["buildah", "--version"], timeout=8, hints={}, install="").output)
-    return Health(ok=True, engine=NAME, version=version[0] if version else "")
+    found = re.search(r"[0-9][^ \n]*", says.output)
+    version = found[0] if found else ""
+    require_version(version, "1.19", program=NAME)  # of older ones it is not known that they would do
+    return Health(ok=True, engine=NAME, version=version, features=frozenset({"buildkit", "load", "push"}))
+
+
+def adapt(health: Health, **options: Any) -> None:
+    """Refuse what this buildah does not know."""
+    containers.check_pull(options, engine=NAME, version=health.version, since="1.29")
 
 
 def construct_build_args(*, context_path: str = ".", **options: Any) -> list[str]:
     """Return the tokens that follow `buildah build`; layers are kept for later builds unless told otherwise."""
-    given = {"layers": True, **options}
+    given = {"layers": True, **containers.build_options(options, engine=NAME)}
+    for output in containers.archives(options, engine=NAME)[0]:
+        if ":" in output.dest:  # push separates path and name by it
+            raise InvalidInputError(
+                f"engine {NAME!r} cannot write the archive {output.dest!r}: its path has a colon",
+                hint="name a file without one",
+            )
     return [*flags.render(OPTIONS, given, engine=NAME), os.fspath(context_path)]
 
+
+def follow_up(image_id: str, *, scratch: Path, **options: Any) -> Iterator[list[str]]:
+    """Yield the commands that save the image and push it."""
+    tokens = containers.account(OPTIONS, options, engine=NAME)
+    outputs, tags = containers.archives(options, engine=NAME)
+    for output in outputs:
+        name = "".join(f":{parse_reference(tag)}" for tag in tags[:1])  # such an archive holds one name
+        with translation.whole(output.dest) as target:
+            yield ["push", "--quiet", image_id, f"{output.type}-archive:{target}{name}"]
+    yield from containers.pushes(image_id, scratch=scratch, tokens=tokens, options=options, engine=NAME)
+
+
+translation.able(NAME, *containers.ABLE)
 
 ENGINE: Final = Engine(
     name=NAME,
     binary="buildah",
     health=health,
     construct_build_args=construct_build_args,
-    options=OPTIONS,
+    options=translation.table(OPTIONS),
+    adapt=adapt,
+    follow_up=follow_up,
 )

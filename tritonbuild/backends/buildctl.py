@@ -7,13 +7,23 @@ frontend/dockerui/config.go. As only the last `--opt` of a name counts, lists ar
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
 
 from attrs import evolve
 
-from tritonbuild import flags
+from tritonbuild import flags, process
+from tritonbuild.backends import translation
+from tritonbuild.backends.probing import ask, at_once, require_version
+from tritonbuild.backends.translation import Output, cannot
+from tritonbuild.engine import Engine, Health
+from tritonbuild.errors import UnhealthyEngineError
+from tritonbuild.tokens import csv_items, csv_line
+
+NAME: Final = "buildctl"
 
 _UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
@@ -22,13 +32,13 @@ def _attest(value: object) -> list[str]:
     # `attest:TYPE=` and then the other fields.
     texts = []
     for line in flags.fields.texts(value):
-        given = dict(item.partition("=")[::2] for item in flags.csv_items(line))
+        given = dict(item.partition("=")[::2] for item in csv_items(line))
         kind = given.pop("type", "")
         disabled = given.pop("disabled", "false")
         if kind not in {"provenance", "sbom"} or disabled not in {"true", "false"}:
             raise ValueError("its type is not provenance or sbom, or disabled not true or false")
         if disabled == "false":  # BuildKit attests nothing unless asked
-            texts.append(f"{kind}={flags.csv_line(f'{k}={v}' for k, v in given.items())}")
+            texts.append(f"{kind}={csv_line(f'{k}={v}' for k, v in given.items())}")
     return texts
 
 
@@ -141,3 +151,140 @@ OPTIONS: Final[flags.Table] = {
     "trace": flags.path,
     "ulimit": evolve(flags.joined(flags.limits), flag="--opt=ulimit="),
 }
+
+_HINTS: Final = {
+    "permission denied": "run as root, or as a member of the group that owns BuildKit's socket",
+    "no such file": "start buildkitd, or point BUILDKIT_HOST at one that runs",
+    "onnection refused": "start buildkitd, or point BUILDKIT_HOST at one that runs",
+    "Unimplemented": "install BuildKit 0.10 or newer",
+    "not recognized": "install BuildKit 0.10 or newer",
+}
+_INSTALL: Final = "install BuildKit's buildctl and start its buildkitd"
+_IMAGES: Final = frozenset({"docker", "image", "oci"})
+_LEVELS: Final = ("index", "index-descriptor", "manifest", "manifest-descriptor")
+
+
+def ask_daemon(address: str = "") -> process.Completed:
+    """Ask the daemon for its version, which answers only when it serves; at *address*, or where BUILDKIT_HOST says."""
+    env = {"BUILDKIT_HOST": address} if address else {}
+    return ask(["buildctl", "debug", "info"], hints=_HINTS, install=_INSTALL, env=env)
+
+
+def daemon_version(answer: process.Completed) -> str:
+    """Return the version in the daemon's answer."""
+    found = re.search(r"^BuildKit:\s+\S+\s+v?(\S+)", answer.output, re.MULTILINE)
+    version = found[1] if found else ""
+    require_version(version, "0.10", program="BuildKit")  # of older ones it is not known that they would do
+    return version
+
+
+def health() -> Health:
+    """Ask the daemon for its version and for its workers: without one it builds nothing."""
+    answer, workers = at_once(ask_daemon, lambda: ask(["buildctl", "debug", "workers"], hints=_HINTS, install=_INSTALL))
+    if len(workers.output.split("\n", 1)[-1].strip()) == 0:
+        raise UnhealthyEngineError("buildkitd has no worker", hint="see its log: runc or containerd may be missing")
+    features = frozenset({"buildkit", "multi-platform", "push"})
+    return Health(ok=True, engine=NAME, version=daemon_version(answer), features=features)
+
+
+def construct_build_args(
+    *, context_path: str = ".", file: str | os.PathLike[str] | None = None, **options: Any
+) -> list[str]:
+    """Return the tokens that follow `buildctl build`.
+
+    Raises:
+        InvalidInputError: Nothing says where the result goes: BuildKit would leave it in its cache.
+    """
+    given = flags.canonical(options)
+    translation.validate(given, "annotation", "iidfile", "load", "push", "quiet", "tag", engine=NAME)
+    if given.get("load"):
+        raise cannot("load", engine=NAME)
+    results = _outputs(given)
+    if not results:
+        raise translation.nowhere(engine=NAME)
+    for name in ("annotation", "iidfile", "load", "output", "push", "tag"):
+        given.pop(name, None)
+    if given.pop("quiet", False):
+        given["progress"] = "quiet"
+    if given.get("network") == "host":  # an entitlement, which buildx asks for by itself too
+        given["allow"] = tuple(dict.fromkeys((*flags.each(given.get("allow") or ()), "network.host")))
+    if "build_arg" in given:
+        given["build_arg"] = _from_environment(given["build_arg"])
+    if "cache_from" in given:
+        lines = (_cache(text) for one in flags.each(given["cache_from"]) for text in flags.fields.texts(one))
+        translation.validate(given, "cache_from", engine=NAME)
+        given["cache_from"] = tuple(lines)
+    given.setdefault("frontend", "dockerfile.v0")
+    places = {"context": flags.absolute(os.fspath(context_path))}
+    if file is not None:
+        place = Path(flags.absolute(os.fspath(file)))
+        places["dockerfile"] = str(place.parent)
+        given["opt"] = (f"filename={place.name}", *_opt(given.get("opt") or ()))
+    given["local"] = (*(f"{name}={folder}" for name, folder in places.items()), *_locals(given.get("local") or ()))
+    return [*flags.render(OPTIONS, given, engine=NAME), *(f"--output={result}" for result in results)]
+
+
+def _outputs(given: Mapping[str, Any]) -> list[str]:
+    """Return the exporters: those of `output`, and one that pushes; each names the image and annotates it."""
+    places = list(translation.outputs(given.get("output"), engine=NAME))
+    for number, place in enumerate(places):
+        if place.type == "registry":
+            places[number] = Output(type="image", fields={**place.fields, "push": "true"})
+        elif place.type != "image" and not place.dest:
+            raise cannot("load" if place.type == "docker" else f"output type={place.type} without dest", engine=NAME)
+    if given.get("push") and not any(place.fields.get("push") == "true" for place in places):
+        places.append(Output(type="image", fields={"push": "true"}))
+    annotations = dict(_annotation(text) for text in flags.pairs.texts(given.get("annotation") or ()))
+    if annotations and not any(place.type in _IMAGES for place in places):
+        raise cannot("annotation of an output that is no image", engine=NAME)
+    names = ",".join(translation.tags(given))
+    texts = []
+    for place in places:
+        more = {"name": names} if names and "name" not in place.fields and place.type in _IMAGES else {}
+        texts.append(place.text(**more, **(annotations if place.type in _IMAGES else {})))
+    return texts
+
+
+def _annotation(text: str) -> tuple[str, str]:
+    """Return an annotation as an exporter's field; it may begin with its level, as with docker: `index:KEY=VALUE`."""
+    key, _, value = text.partition("=")
+    level, colon, rest = key.partition(":")
+    return (f"annotation-{level}.{rest}" if colon and level in _LEVELS else f"annotation.{key}"), value
+
+
+def _from_environment(value: object) -> tuple[str, ...]:
+    """Return build arguments, a key alone with its value from the environment; without one it is not given."""
+    translation.validate({"build_arg": value}, "build_arg", engine=NAME)
+    texts = flags.pairs.texts(value)
+    known = {text: f"{text}={os.environ[text]}" for text in texts if text in os.environ}
+    return tuple(known.get(text, text) for text in texts if "=" in text or text in known)
+
+
+def _cache(text: str) -> str:
+    return text if "=" in text else f"type=registry,ref={text}"
+
+
+def follow_up(image_id: str, *, scratch: Path, **options: Any) -> Iterator[list[str]]:
+    """Write the iidfile, which buildctl has no flag for; no command remains."""
+    del scratch
+    if iidfile := options.get("iidfile"):
+        Path(iidfile).write_text(image_id, encoding="ascii")
+    yield from ()
+
+
+translation.able(
+    *(NAME, "annotation", "cache_from", "cache_from other than type=registry,ref=IMAGE", "cache_to", "load=False"),
+    *("metadata_file", "output type=docker", "output type=oci", "progress=rawjson", "progress=tty", "push"),
+    *("several outputs of type local or tar", "several platforms"),
+)
+
+ENGINE: Final = Engine(
+    name=NAME,
+    binary="buildctl",
+    health=health,
+    construct_build_args=construct_build_args,
+    options=translation.table(OPTIONS),
+    follow_up=follow_up,
+    result_options=("metadata_file",),
+    makes_image=lambda options: translation.has_image(options, engine=NAME),
+)

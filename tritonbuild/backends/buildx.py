@@ -5,11 +5,22 @@ Its flags: https://docs.docker.com/reference/cli/docker/buildx/build/.
 
 from __future__ import annotations
 
-from typing import Final
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
 
 from attrs import evolve
 
-from tritonbuild import flags
+from tritonbuild import flags, process
+from tritonbuild.backends import docker, translation
+from tritonbuild.backends.probing import ask, at_once, json_object, require_version
+from tritonbuild.backends.translation import Output
+from tritonbuild.engine import Engine, Health
+from tritonbuild.errors import UnhealthyEngineError
+
+NAME: Final = "buildx"
 
 OPTIONS: Final[flags.Table] = {
     "add_host": flags.hosts,
@@ -48,3 +59,99 @@ OPTIONS: Final[flags.Table] = {
     "target": flags.scalar,
     "ulimit": flags.limits,
 }
+
+
+def health() -> Health:
+    """Ask docker's daemon and the plug-in for their versions; `docker buildx inspect` succeeds without a daemon."""
+    answer, says = at_once(
+        lambda: ask(["docker", "version", "--format", "{{json .}}"], hints=docker.HINTS, install=docker.INSTALL),
+        _ask_plugin,
+    )
+    server = json_object(answer.output).get("Server") or {}
+    if "Components" not in server:
+        raise UnhealthyEngineError(f"docker here is podman {server.get('Version', '')}", hint="use --engine podman")
+    found = re.search(r"\bv?([0-9]+\.[0-9]+\.[0-9]\S*)", says.output)
+    version = found[1] if found else ""
+    require_version(version, "0.8", program="docker's plug-in buildx")  # the first with --metadata-file and --network
+    features = frozenset({"buildkit", "load", "multi-platform", "push"})
+    return Health(ok=True, engine=NAME, version=version, features=features)
+
+
+def _ask_plugin() -> process.Completed:
+    argv = ["docker", "buildx", "version"]
+    try:
+        return ask(argv, hints={}, install=docker.INSTALL)
+    except UnhealthyEngineError as error:
+        if "docker --help" not in error.reason:  # the last line of what docker says of any word it does not know
+            raise
+        raise UnhealthyEngineError(
+            "docker has no plug-in buildx", hint="install docker-buildx-plugin, or docker-buildx"
+        ) from error
+
+
+def construct_build_args(*, context_path: str = ".", saved: Sequence[Output] = (), **options: Any) -> list[str]:
+    """Return the tokens that follow `docker buildx build`.
+
+    The result goes to docker unless it is told to go elsewhere: with some builders it would be left in their cache.
+    *saved* is what `adapt` leaves to `follow_up`.
+
+    Raises:
+        InvalidInputError: The result is to go nowhere.
+    """
+    del saved
+    given = flags.canonical(options)
+    translation.outputs(given.get("output"), engine=NAME)
+    if not given.get("push") and "output" not in given:
+        if given.get("load") is False:
+            raise translation.nowhere(engine=NAME)
+        given["load"] = given.get("load", True)
+    return [*flags.render(OPTIONS, given, engine=NAME), os.fspath(context_path)]
+
+
+def adapt(health: Health, **options: Any) -> dict[str, Any] | None:
+    """Leave archives to docker where the builder is docker's own and cannot write them."""
+    del health
+    places = translation.outputs(options.get("output"), engine=NAME)
+    saved = tuple(place for place in places if place.is_archive and not place.fields)
+    if not saved or options.get("load") is False or _writes_archives(options.get("builder")):
+        return None
+    rest = tuple(place.text() for place in places if place not in saved)
+    return {**options, "load": True, "output": rest or None, "saved": saved}
+
+
+def _writes_archives(builder: str | None) -> bool:
+    """Whether the builder can write archives: docker's own can where docker keeps images in containerd's storage."""
+    name = [] if builder is None else [builder]
+    shown, store = at_once(
+        lambda: ask(["docker", "buildx", "inspect", *name], hints=docker.HINTS, install=docker.INSTALL),
+        lambda: ask(["docker", "info", "--format", "{{json .DriverStatus}}"], hints=docker.HINTS, install=""),
+    )
+    own = re.search(r"^Driver:\s+docker\s*$", shown.output, re.MULTILINE)
+    return own is None or "io.containerd.snapshotter" in store.output
+
+
+def follow_up(image_id: str, *, scratch: Path, saved: Sequence[Output] = (), **options: Any) -> Iterator[list[str]]:
+    """Yield the commands that save the image where the builder cannot."""
+    del image_id, scratch
+    yield from docker.saves(saved, translation.tags(options))
+
+
+translation.able(
+    *(NAME, "annotation", "cache_from", "cache_from other than type=registry,ref=IMAGE", "cache_to"),
+    *("load", "load=False", "metadata_file", "output", "output type=docker", "output type=oci"),
+    *("progress=rawjson", "progress=tty", "push", "several outputs of type local or tar", "several platforms"),
+)
+
+ENGINE: Final = Engine(
+    name=NAME,
+    binary="docker",
+    build_cmd=("buildx", "build"),
+    health=health,
+    construct_build_args=construct_build_args,
+    options=translation.table(OPTIONS),
+    adapt=adapt,
+    follow_up=follow_up,
+    result_options=("metadata_file",),
+    makes_image=lambda options: translation.has_image(options, engine=NAME),
+    size_query=("image", "inspect", "--format", "{{.Size}}"),
+)

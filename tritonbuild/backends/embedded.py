@@ -30,6 +30,22 @@ _ROOM: Final = 1 << 30
 """Bytes that must be free for the cache."""
 
 
+def _only(value: object, *, wanted: object) -> list[str]:
+    """Return nothing for the one value that says what is the case anyhow."""
+    if value != wanted:
+        raise ValueError
+    return []
+
+
+def _outputs(value: object) -> list[str]:
+    """Return outputs; the archive that BuildKit calls `docker` is called by its whole name here."""
+    return [",".join(_ARCHIVE.get(field, field) for field in text.split(",")) for text in flags.fields.texts(value)]
+
+
+_ARCHIVE: Final = {"type=docker": "type=docker-archive", "type=oci-archive": "type=oci"}
+_SWITCHES: Final = ("no_cache", "push", "quiet", "sbom")
+
+
 OPTIONS: Final[flags.Table] = {
     "annotation": flags.pairs,
     "authfile": flags.path,
@@ -44,11 +60,13 @@ OPTIONS: Final[flags.Table] = {
     "load": flags.choice("docker", "nerdctl", "podman"),
     "metadata_file": flags.path,
     "mirror": flags.named,
-    "network": evolve(flags.choice("none"), expects="'none': nothing is run", texts=lambda value: _only(value, "none")),
+    "network": evolve(flags.scalar, expects="'none': nothing is run", texts=lambda value: _only(value, wanted="none")),
     "no_cache": flags.switch,
-    "output": flags.fields,
+    "output": evolve(flags.fields, texts=_outputs),
     "platform": flags.single(flags.repeated),
-    "pull": evolve(flags.choice(bare=True), expects="True: sources are always asked for anew", texts=lambda value: _only(value, True)),  # noqa: FBT003
+    "pull": evolve(
+        flags.switch, expects="True: sources are always asked for anew", texts=lambda value: _only(value, wanted=True)
+    ),
     "push": flags.switch,
     "quiet": flags.switch,
     "retry": flags.integer,
@@ -56,16 +74,6 @@ OPTIONS: Final[flags.Table] = {
     "source": flags.named,
     "tag": flags.repeated,
 }
-
-
-def _only(value: object, wanted: object) -> list[str]:
-    """Return nothing for the one value that says what is the case anyhow."""
-    if value != wanted:
-        raise ValueError
-    return []
-
-
-_SWITCHES: Final = ("no_cache", "push", "quiet", "sbom")
 
 
 def document(composition: Composition) -> str:
@@ -77,10 +85,16 @@ def document(composition: Composition) -> str:
     recipe = composition.recipe()
     sources = composition.sources()
     headers = "headers" in composition.features
-    labels = {**recipe.labels, **recipe.sagemaker_labels, "org.opencontainers.image.version": composition.container_version}
+    labels = {
+        **recipe.labels,
+        **recipe.sagemaker_labels,
+        "org.opencontainers.image.version": composition.container_version,
+    }
     for component in composition.components:
         if not component.directory:
-            raise InvalidInputError(f"{component.kind} {component.name} has no folder to copy", hint="use another engine")
+            raise InvalidInputError(
+                f"{component.kind} {component.name} has no folder to copy", hint="use another engine"
+            )
     request = Request(
         full=str(sources["full"]),
         base=str(sources["min"]),
@@ -112,7 +126,9 @@ def health() -> Health:
     if not os.access(there, os.W_OK):
         raise UnhealthyEngineError(f"the cache folder {str(folder)!r} cannot be written to", hint="set XDG_CACHE_HOME")
     if shutil.disk_usage(there).free < _ROOM:
-        raise UnhealthyEngineError(f"less than 1 GiB is free in {str(there)!r}", hint="make room, or set XDG_CACHE_HOME")
+        raise UnhealthyEngineError(
+            f"less than 1 GiB is free in {str(there)!r}", hint="make room, or set XDG_CACHE_HOME"
+        )
     return Health(ok=True, engine=NAME, version=tritonbuild.oci.VERSION, features=frozenset({"push", "load"}))
 
 
@@ -130,4 +146,5 @@ ENGINE: Final = Engine(
     health=health,
     construct_build_args=construct_build_args,
     options=OPTIONS,
+    result_options=("iidfile", "metadata_file"),
 )

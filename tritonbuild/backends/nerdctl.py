@@ -6,11 +6,20 @@ marked global are flags of nerdctl itself; cobra takes them after `build` too, w
 
 from __future__ import annotations
 
-from typing import Final
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
 
 from attrs import evolve
 
 from tritonbuild import flags
+from tritonbuild.backends import buildctl, translation
+from tritonbuild.backends.probing import ask, at_once, json_object, last_line, require_version
+from tritonbuild.backends.translation import cannot
+from tritonbuild.engine import Engine, Health
+
+NAME: Final = "nerdctl"
 
 OPTIONS: Final[flags.Table] = {
     "add_host": flags.hosts,
@@ -55,3 +64,95 @@ OPTIONS: Final[flags.Table] = {
     "tag": flags.repeated,
     "target": flags.scalar,
 }
+
+_GLOBAL: Final = (
+    *("address", "cgroup_manager", "cni_netconfpath", "cni_path", "data_root", "debug", "debug_full", "host"),
+    *("hosts_dir", "insecure_registry", "namespace", "snapshotter", "storage_driver"),
+)
+"""The options of nerdctl itself, which its other commands need as well."""
+
+
+def health() -> Health:
+    """Ask containerd for its state and, at the same time, BuildKit for its: nerdctl is content with the first."""
+    state, builder, says = at_once(
+        lambda: ask(
+            ["nerdctl", "info", "--format", "{{json .}}"],
+            hints={
+                "permission denied": "run as root, or set up a containerd of yours: containerd-rootless-setuptool.sh",
+                "cannot access containerd": "start containerd, or point CONTAINERD_ADDRESS at one that runs",
+                "rootless containerd not running": "start it: containerd-rootless-setuptool.sh install",
+                "onnection refused": "start containerd, or point CONTAINERD_ADDRESS at one that runs",
+            },
+            install="install nerdctl, or choose another engine: tritonbuild engines shows which can build",
+        ),
+        lambda: buildctl.ask_daemon(_buildkit_address()),
+        lambda: ask(["nerdctl", "--version"], hints={}, install=""),
+    )
+    json_object(state.output)
+    buildctl.daemon_version(builder)
+    version = last_line(says.output).rpartition(" ")[2].removeprefix("v")
+    require_version(version, "1.0", program=NAME)  # of older ones it is not known that they would do
+    return Health(
+        ok=True,
+        engine=NAME,
+        version=version,
+        features=frozenset({"buildkit", "load", "multi-platform", "push"}),
+    )
+
+
+def _buildkit_address() -> str:
+    """Return where nerdctl looks for BuildKit: what BUILDKIT_HOST says, else the namespace's own, else the default."""
+    if address := os.environ.get("BUILDKIT_HOST"):
+        return address
+    run = Path(os.environ.get("XDG_RUNTIME_DIR", "/run") if os.geteuid() else "/run")
+    namespace = os.environ.get("CONTAINERD_NAMESPACE", "default")
+    sockets = [run / folder / "buildkitd.sock" for folder in (f"buildkit-{namespace}", "buildkit-default", "buildkit")]
+    return f"unix://{next((socket for socket in sockets if socket.exists()), sockets[-1])}"
+
+
+def construct_build_args(*, context_path: str = ".", **options: Any) -> list[str]:
+    """Return the tokens that follow `nerdctl build`."""
+    _, given = translation.stored(flags.canonical(options), engine=NAME)
+    for name in ("annotation", "metadata_file"):
+        if name in given:
+            raise cannot(name, engine=NAME)
+    return [*flags.render(OPTIONS, given, engine=NAME), os.fspath(context_path)]
+
+
+def follow_up(image_id: str, *, scratch: Path, context_path: str = ".", **options: Any) -> Iterator[list[str]]:
+    """Yield the commands that write the image's files, save it, and push it; its iidfile is made to say its id."""
+    del scratch
+    destination, given = translation.stored(flags.canonical(options), engine=NAME)
+    tags = translation.tags(given)
+    shared = flags.render(OPTIONS, {name: given[name] for name in _GLOBAL if name in given}, engine=NAME)
+    platforms = flags.render(OPTIONS, {"platform": given.get("platform")}, engine=NAME)
+    if given.get("iidfile"):
+        Path(given["iidfile"]).write_text(image_id, encoding="ascii")
+    for output in destination.outputs:
+        if output.is_archive:  # what it saves is an OCI archive and a docker archive at once
+            with translation.whole(output.dest) as target:
+                yield ["save", *shared, *platforms, f"--output={target}", *tags]
+        else:
+            tokens = construct_build_args(context_path=context_path, **translation.again(given))
+            yield ["build", f"--output={output.text()}", *tokens]
+    for tag in tags if destination.push else ():
+        yield ["push", *shared, *platforms, *(["--quiet"] if given.get("quiet") else []), tag]
+
+
+translation.able(
+    *(NAME, "cache_from", "cache_from other than type=registry,ref=IMAGE", "cache_to", "load", "output type=docker"),
+    *("output type=oci", "progress=rawjson", "progress=tty", "push", "several outputs of type local or tar"),
+    "several platforms",
+)
+
+ENGINE: Final = Engine(
+    name=NAME,
+    binary="nerdctl",
+    health=health,
+    construct_build_args=construct_build_args,
+    options=translation.table(OPTIONS),
+    follow_up=follow_up,
+    shared=_GLOBAL,
+    id_query=("image", "inspect", "--format", "{{.Id}}"),
+    size_query=("image", "inspect", "--format", "{{.Size}}"),
+)

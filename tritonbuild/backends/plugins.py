@@ -81,4 +81,3 @@ def _broken(plugin: str, error: Exception) -> TritonBuildError:
     return TritonBuildError(
         f"plug-in {plugin!r} cannot be loaded: {type(error).__name__}: {error}", hint="mend it, or leave it out"
     )
-

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 from attrs import evolve
 
 from tritonbuild import flags
-from tritonbuild.backends.probing import ask, last_line, require_space
+from tritonbuild.backends import containers, translation
+from tritonbuild.backends.probing import ask, last_line, require_space, require_version
 from tritonbuild.engine import Engine, Health
 
 NAME: Final = "podman"
@@ -138,7 +141,6 @@ def health() -> Health:
     """Ask for the version, which opens the storage; its debug log names the storage's folder at no cost."""
     answer = ask(
         ["podman", "--log-level=debug", "version", "--format", "{{.Client.Version}}"],
-        timeout=8,
         hints={
             "permission denied": "see that its storage is yours: podman info",
             "overlay": "its storage does not work on this file system: set driver in storage.conf",
@@ -148,19 +150,43 @@ def health() -> Health:
     )
     if found := re.search(r'[Uu]sing graph root ([^"\n]+)', answer.error):
         require_space(found[1].strip())
-    return Health(ok=True, engine=NAME, version=last_line(answer.output))
+    version = last_line(answer.output)
+    require_version(version, "3.0", program=NAME)  # of older ones it is not known that they would do
+    return Health(ok=True, engine=NAME, version=version, features=frozenset({"buildkit", "load", "push"}))
+
+
+def adapt(health: Health, **options: Any) -> None:
+    """Refuse what this podman does not know."""
+    containers.check_pull(options, engine=NAME, version=health.version, since="4.4")
 
 
 def construct_build_args(*, context_path: str = ".", **options: Any) -> list[str]:
     """Return the tokens that follow `podman build`."""
-    return [*flags.render(OPTIONS, options, engine=NAME), os.fspath(context_path)]
+    given = containers.build_options(options, engine=NAME)
+    return [*flags.render(OPTIONS, given, engine=NAME), os.fspath(context_path)]
 
+
+def follow_up(image_id: str, *, scratch: Path, **options: Any) -> Iterator[list[str]]:
+    """Yield the commands that save the image and push it."""
+    tokens = containers.account(OPTIONS, options, engine=NAME)
+    outputs, tags = containers.archives(options, engine=NAME)
+    for output in outputs:
+        # An OCI archive of podman's holds one name, the one by which the image is asked for.
+        names = [image_id, *tags] if output.type == "docker" else [*tags, image_id][:1]
+        with translation.whole(output.dest) as target:
+            yield ["save", "--quiet", f"--format={output.type}-archive", f"--output={target}", *names]
+    yield from containers.pushes(image_id, scratch=scratch, tokens=tokens, options=options, engine=NAME)
+
+
+translation.able(NAME, *containers.ABLE)
 
 ENGINE: Final = Engine(
     name=NAME,
     binary="podman",
     health=health,
     construct_build_args=construct_build_args,
-    options=OPTIONS,
+    options=translation.table(OPTIONS),
+    adapt=adapt,
+    follow_up=follow_up,
     size_query=("image", "inspect", "--format", "{{.Size}}"),
 )

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 import shutil
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from tritonbuild import process
+from tritonbuild import flags, process
 from tritonbuild.errors import UnhealthyEngineError, one_line
+
+TIMEOUT: Final = 8.0
+"""Seconds a probe's command may take: a hung daemon hangs its client for ever, or for 10 to 20 seconds."""
 
 LOW_SPACE: Final = 1 << 30
 """Bytes that must be free where an engine keeps its images; no engine's own check looks at that."""
 
 
-
 def ask(
     argv: Sequence[str],
     *,
-    timeout: float,
     hints: Mapping[str, str],
     install: str,
     env: Mapping[str, str] | None = None,
@@ -27,7 +31,6 @@ def ask(
 
     Args:
         argv: The command.
-        timeout: Seconds it may take: a hung daemon hangs its client for ever.
         hints: What to do, by a piece of text in the answer of a command that fails; the first that occurs counts.
         install: What to do when the program is not there.
         env: Added to the environment.
@@ -39,20 +42,56 @@ def ask(
     if shutil.which(binary) is None:
         raise UnhealthyEngineError(f"{binary} is not installed", hint=install)
     try:
-        done = process.capture(argv, timeout=timeout, env=env)
+        done = process.capture(argv, timeout=TIMEOUT, env=env)
     except OSError as error:
         raise UnhealthyEngineError(f"{binary} cannot be started: {error.strerror}", hint=install) from error
     if done.timed_out:
         raise UnhealthyEngineError(
-            f"{' '.join(argv[:2])} gave no answer within {timeout:g} s",
+            f"{' '.join(argv[:2])} gave no answer within {TIMEOUT:g} s",
             hint="its daemon or storage hangs; restart it",
         )
     if not done.ok:
         silence = f"{' '.join(argv[:2])} ended with status {done.returncode} in silence"
-        said = last_line(done.error) or last_line(done.output) or silence
+        said = _plain(last_line(done.error) or last_line(done.output)) or silence
         hint = next((hint for text, hint in hints.items() if text in done.error), f"see what {' '.join(argv)} says")
         raise UnhealthyEngineError(said, hint=hint)
     return done
+
+
+def at_once(*questions: Callable[[], process.Completed]) -> list[process.Completed]:
+    """Ask several questions at the same time and return their answers.
+
+    Raises:
+        UnhealthyEngineError: One got no good answer; of several, the first one's error.
+    """
+    answers: dict[int, process.Completed] = {}
+    errors: dict[int, Exception] = {}
+
+    def put(number: int) -> None:
+        try:
+            answers[number] = questions[number]()
+        except Exception as error:  # noqa: BLE001 - raised below, in the caller's thread
+            errors[number] = error
+
+    threads = [threading.Thread(target=put, args=(number,), daemon=True) for number in range(len(questions))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[min(errors)]
+    return [answers[number] for number in range(len(questions))]
+
+
+def require_version(found: str, least: str, *, program: str) -> None:
+    """Refuse a program that is too old; a version without a number is let pass.
+
+    Raises:
+        UnhealthyEngineError: It is older than *least*.
+    """
+    numbers = flags.version_numbers(found)
+    if numbers and numbers < flags.version_numbers(least):
+        raise UnhealthyEngineError(f"{program} {found} is too old", hint=f"install {program} {least} or newer")
 
 
 def require_space(folder: str) -> None:
@@ -91,3 +130,11 @@ def json_object(answer: str) -> dict[str, Any]:
 def last_line(answer: str) -> str:
     """Return the last line of a program's answer that is not blank."""
     return next((line.strip() for line in reversed(answer.splitlines()) if line.strip()), "")
+
+
+def _plain(line: str) -> str:
+    """Return what a line of a log says: `time=... level=fatal msg="..."` and `Error: ...` without their dress."""
+    if found := re.search(r'\bmsg=("(?:[^"\\]|\\.)*")', line):
+        with contextlib.suppress(ValueError):
+            line = str(json.loads(found[1]))
+    return re.sub(r"^(?:error|fatal)(?:\[[0-9]+\])?: ", "", line, flags=re.IGNORECASE)

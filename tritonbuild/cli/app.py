@@ -6,7 +6,6 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -38,6 +37,8 @@ def _err(text: str) -> None:
 
 def _version(asked: bool) -> None:  # noqa: FBT001 - typer's callback
     if asked:
+        from importlib import metadata  # noqa: PLC0415 - slow, and needed here alone
+
         _out(f"tritonbuild {metadata.version('tritonbuild')}")
         raise typer.Exit
 
@@ -106,6 +107,7 @@ def build(  # noqa: PLR0913 - one parameter for each option
         echo=None if quiet else sys.stderr.fileno(),
         on_start=started,
         work_dir=work_dir or None,
+        measure=as_json,
         **asked,
     )
     if as_json:

@@ -21,11 +21,6 @@ import attrs
 from tritonbuild.catalog import BUILTIN, Catalog
 from tritonbuild.errors import InvalidInputError, UnknownNameError
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 VARIABLE: Final = "TRITONBUILD_CONFIG"
 """The environment variable that names another config file."""
 
@@ -66,7 +61,7 @@ def read() -> Settings:
     """
     file = path()
     try:
-        document = tomllib.loads(file.read_text(encoding="utf-8"))
+        document = _parsed(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         if VARIABLE in os.environ:
             raise InvalidInputError(f"config file {str(file)!r} does not exist", hint=f"correct {VARIABLE}") from None
@@ -75,6 +70,16 @@ def read() -> Settings:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InvalidInputError(f"config file {str(file)!r} cannot be read: {reason}", hint="mend the file") from error
     return _settings(document, file)
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    # Slow to import, and not needed where there is no config file.
+    if sys.version_info >= (3, 11):
+        import tomllib  # noqa: PLC0415
+    else:
+        import tomli as tomllib  # noqa: PLC0415
+    document: dict[str, Any] = tomllib.loads(text)
+    return document
 
 
 def _settings(document: Mapping[str, Any], file: Path) -> Settings:

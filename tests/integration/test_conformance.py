@@ -1,0 +1,189 @@
+"""One suite for every engine: what users mean most, means the same; what goes wrong, is said."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import services
+from tests.integration.labs import ENGINES, Lab
+from tritonbuild import backends, testing
+from tritonbuild.building import BuildResult
+from tritonbuild.engine import probe
+from tritonbuild.errors import TritonBuildError
+
+DAEMONS = {
+    "docker": "DOCKER_HOST",
+    "docker-legacy": "DOCKER_HOST",
+    "buildx": "DOCKER_HOST",
+    "nerdctl": "BUILDKIT_HOST",
+    "buildctl": "BUILDKIT_HOST",
+}
+"""What leads to the daemon that builds, by lab."""
+
+
+def only(*names: str) -> pytest.MarkDecorator:
+    """Run a test in these labs alone: those it means something for."""
+    return pytest.mark.parametrize("lab", names, indirect=True)
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder whose path is short enough for sockets in it."""
+    with tempfile.TemporaryDirectory(prefix="tb-", dir="/tmp") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def subject(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> testing.Subject:
+    """The lab's engine, in this process."""
+    for name, value in lab.env.items():
+        monkeypatch.setenv(name, value)
+    return testing.Subject(engine=backends.get_backend(lab.engine), base=lab.sources.references["cpu-min"])
+
+
+@pytest.mark.parametrize("check", testing.CHECKS, ids=lambda check: check.__name__)
+def test_it_conforms(check: Callable[[testing.Subject], None], subject: testing.Subject) -> None:
+    check(subject)
+
+
+def labels(reference: str) -> dict[str, str]:
+    """Return the labels of an image in the registry."""
+    skopeo = services.programs.find("skopeo")
+    words: list[str | Path] = [skopeo, "inspect", "--tls-verify=false", "--config", f"docker://{reference}"]
+    found = json.loads(services.programs.run(words))["config"].get("Labels") or {}
+    assert isinstance(found, dict)
+    return found
+
+
+def pushed(lab: Lab, subject: testing.Subject, name: str, *lines: str, **options: Any) -> tuple[str, BuildResult]:
+    """Build and push; return the reference in the registry and the result."""
+    reference = f"{lab.sources.host}/conformance/{lab.name}:{name}"
+    return reference, subject.build(*lines, tags=(reference,), push=True, network="none", **options)
+
+
+def test_push_with_two_names(lab: Lab, subject: testing.Subject) -> None:
+    names = tuple(f"{lab.sources.host}/conformance/{lab.name}:{name}" for name in ("one", "two"))
+    result = subject.build("LABEL a=b", tags=names, push=True)
+    assert {services.digest(name) for name in names} == {result.digest}
+    assert labels(names[0])["a"] == "b"
+
+
+def test_label_and_build_arg(lab: Lab, subject: testing.Subject) -> None:
+    lines = ("ARG X=", "RUN test \"$X\" = 'a, b=c'", "ARG Y=", "LABEL y=$Y")
+    options: dict[str, Any] = {"label": {"l.m": "n, o=p"}, "build_arg": {"X": "a, b=c", "Y": "z"}}
+    reference, _ = pushed(lab, subject, "labels", *lines, **options)
+    found = labels(reference)
+    assert (found["l.m"], found["y"]) == ("n, o=p", "z")
+
+
+def test_target_and_no_cache(lab: Lab, subject: testing.Subject) -> None:
+    lines = ("LABEL stage=one", f"FROM {subject.base} AS two", "LABEL stage=two", f"FROM {subject.base}", "RUN false")
+    reference, _ = pushed(lab, subject, "target", *lines, target="two", no_cache=True)
+    assert labels(reference)["stage"] == "two"
+
+
+@only("podman", "buildah", "nerdctl", "buildctl")
+def test_an_oci_archive(subject: testing.Subject, tmp_path: Path) -> None:
+    archive = tmp_path / "image.tar"
+    subject.build("LABEL a=b", output={"type": "oci", "dest": str(archive)})
+    with tarfile.open(archive) as opened:
+        blobs = {member.name: opened.extractfile(member) for member in opened if member.isfile()}
+        content = {name: file.read() for name, file in blobs.items() if file}
+    assert json.loads(content["oci-layout"])["imageLayoutVersion"] == "1.0.0"
+    for name, data in content.items():
+        if name.startswith("blobs/sha256/"):
+            assert hashlib.sha256(data).hexdigest() == name.rpartition("/")[2]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["image.tar"]
+
+
+@only("docker", "docker-legacy", "buildx")
+def test_an_oci_archive_that_docker_cannot_write(subject: testing.Subject, tmp_path: Path) -> None:
+    with pytest.raises(TritonBuildError):
+        subject.build("LABEL a=b", output={"type": "oci", "dest": str(tmp_path / "image.tar")})
+    assert list(tmp_path.iterdir()) == []
+
+
+@only(*(name for name in ENGINES if name != "docker-legacy"))
+def test_a_folder(lab: Lab, subject: testing.Subject, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    subject.build("RUN echo hello > /greeting", output={"type": "local", "dest": str(folder)})
+    assert (folder / "greeting").read_text() == "hello\n"
+    assert (folder / "etc/debian_version").exists()
+
+
+def unhealthy(lab: Lab, **env: str) -> tuple[str, float]:
+    """Return what a build says in an environment where its daemon is not well, and how long that takes."""
+    argv = lab.command("--backend", "python", "--quiet")
+    started = time.monotonic()
+    done = subprocess.run(
+        argv, env={**lab.environment(), **env}, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (3, ""), done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("hint: ") == 1
+    return done.stderr, time.monotonic() - started
+
+
+@only(*DAEMONS)
+def test_a_daemon_that_is_down_refuses_or_hangs(lab: Lab, short: Path) -> None:
+    variable = DAEMONS[lab.name]
+    unhealthy(lab, **{variable: f"unix://{short}/none"})
+    with services.refused_socket(short) as refused:
+        unhealthy(lab, **{variable: f"unix://{refused}"})
+    with services.hung_socket(short) as hung:
+        said, seconds = unhealthy(lab, **{variable: f"unix://{hung}"})
+        assert "gave no answer within" in said
+        assert seconds < 20
+
+
+@only(*(name for name in ENGINES if name not in DAEMONS))
+def test_a_storage_that_is_broken(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    config = tmp_path / "storage.conf"
+    config.write_text(f'[storage]\ndriver = "overlay"\ngraphroot = "{tmp_path}/file"\nrunroot = "{tmp_path}/run"\n')
+    said, _ = unhealthy(lab, CONTAINERS_STORAGE_CONF=str(config))
+    assert "file" in said
+
+
+def test_probe_says_version_and_what_it_can_do(lab: Lab, subject: testing.Subject) -> None:
+    answer = probe(subject.engine)
+    assert (answer.ok, answer.reason) == (True, "")
+    assert answer.version[0].isdigit()
+    assert answer.features
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+@only("docker", "buildctl")  # whose daemons the others have too
+def test_a_daemon_that_is_killed_in_the_middle_of_a_build(lab: Lab, short: Path) -> None:
+    """The build fails with 4 and one line, and soon; the client does not wait for ever."""
+    root = short / "d"
+    start = (
+        services.dockerd(root, insecure=[lab.sources.host])
+        if lab.name == "docker"
+        else services.buildkitd(root, insecure=[lab.sources.host])
+    )
+    with start as daemon:
+        env = {**lab.environment(), **daemon.env}
+        argv = lab.command("--backend", "pytorch", "--quiet")
+        with subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert services.wait_for("/tmp/base.sh", timeout=120) or services.wait_for("/tmp/runtime.sh", timeout=60)
+            kill(daemon.pid)
+            output, error = process.communicate(timeout=90)
+    assert (process.returncode, output) == (4, ""), error
+    assert "Traceback" not in error
+    assert f"tritonbuild: the build with engine {lab.engine!r} failed with exit status" in error

@@ -1,0 +1,195 @@
+"""Conformance: what an engine's author runs against their own registration.
+
+    python -m tritonbuild.testing my_engine --plugin my_engines.py --base registry.example/base:1
+
+Each check builds a small Containerfile through the engine's registration, as `tritonbuild.build` would, and raises an
+`AssertionError` that says what is not as it must be. With pytest:
+
+    import pytest
+    from tritonbuild import testing
+
+    @pytest.mark.parametrize("check", testing.CHECKS, ids=lambda check: check.__name__)
+    def test_conformance(check):
+        check(testing.Subject(engine=tritonbuild.get_backend("my_engine"), base="registry.example/base:1"))
+
+The base is any image with a POSIX shell that the engine can pull, or has.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Final, NoReturn
+
+import attrs
+import psutil
+import typer
+
+from tritonbuild import backends
+from tritonbuild.backends import plugins
+from tritonbuild.building import BuildResult, build_text
+from tritonbuild.engine import Engine, Health, probe
+from tritonbuild.errors import BuildFailedError, BuildTimeoutError, TritonBuildError
+from tritonbuild.reference import is_digest
+
+TAG: Final = "tritonbuild-conformance"
+
+
+@attrs.frozen(kw_only=True)
+class Subject:
+    """What is checked.
+
+    Attributes:
+        engine: The engine's registration.
+        base: An image with a POSIX shell that the engine can pull.
+        options: Options that every build needs where the engine runs, say `{"pull": False}`.
+    """
+
+    engine: Engine
+    base: str
+    options: Mapping[str, Any] = attrs.field(factory=dict)
+
+    def build(self, *lines: str, tags: tuple[str, ...] = (TAG,), timeout: float = 300, **options: Any) -> BuildResult:
+        """Build a Containerfile of these lines on the base."""
+        text = "\n".join((f"FROM {self.base}", *lines, ""))
+        return build_text(self.engine, text, tags, timeout=timeout, options={**self.options, **options})
+
+
+def _require(truth: object, otherwise: str) -> None:
+    if not truth:
+        raise AssertionError(otherwise)
+
+
+def healthy(subject: Subject) -> None:
+    """Its probe answers in time that it can build."""
+    answer = probe(subject.engine)
+    _require(isinstance(answer, Health), f"the probe returned {answer!r}")
+    _require(answer.ok, f"the probe says: {answer.reason}")
+
+
+def equal_requests_give_equal_commands(subject: Subject) -> None:
+    """`construct_build_args` returns the same list of str each time, and does not change what it is given."""
+    given = {"tag": (TAG,), "file": "/f", "context_path": "/c", **subject.options}
+    before = dict(given)
+    first, second = (list(subject.engine.construct_build_args(**given)) for _ in range(2))
+    _require(first == second, f"{first} is not {second}")
+    _require(all(isinstance(token, str) for token in first), f"{first} has tokens that are not str")
+    _require(given == before, "the options were changed")
+    _require(any("/f" in token for token in first), f"{first} does not name the Containerfile /f")
+    _require(any("/c" in token for token in first), f"{first} does not name the build context /c")
+
+
+def builds(subject: Subject) -> None:
+    """A build that works returns, with an id if the engine tells one, and leaves nothing in the temporary folder."""
+    folder = tempfile.gettempdir()
+    before = {entry for entry in os.listdir(folder) if entry.startswith("tritonbuild-")}
+    result = subject.build("RUN true")
+    _require(not result.image_id or is_digest(result.image_id), f"the image id is {result.image_id!r}")
+    _require(result.log.exists(), "there is no log")
+    left = {entry for entry in os.listdir(folder) if entry.startswith("tritonbuild-")} - before
+    _require(not left, f"{sorted(left)} is left in {folder}")
+
+
+def takes_two_tags(subject: Subject) -> None:
+    """An image can have two names."""
+    subject.build("RUN true", tags=(f"{TAG}:1", f"{TAG}:2"))
+
+
+def a_step_that_fails_is_an_error(subject: Subject) -> None:
+    """A `RUN` that fails makes the build fail, and what it printed is among the last lines."""
+    word = secrets.token_hex(8)
+    error = _failure(subject, f"RUN echo {word} && exit 7")
+    _require(error.returncode, f"the return code is {error.returncode}")
+    _require(error.log and word in error.log.read_text(errors="replace"), "the log lacks what the step printed")
+    _require(error.tail, "there are no last lines")
+
+
+def a_base_that_is_missing_is_an_error(subject: Subject) -> None:
+    """`FROM` an image that does not exist makes the build fail."""
+    missing = attrs.evolve(subject, base=f"{subject.base.rpartition(':')[0]}:{secrets.token_hex(8)}")
+    _failure(missing, "RUN true")
+
+
+def a_time_out_leaves_nothing_running(subject: Subject) -> None:
+    """A build that is stopped in the middle of a `RUN` leaves no process behind."""
+    number = f"{86000 + secrets.randbelow(999)}.{secrets.randbelow(10**6):06}"
+    try:
+        subject.build(f"RUN sleep {number}", timeout=20)
+    except BuildTimeoutError:
+        pass
+    else:
+        raise AssertionError("a step that sleeps for a day did not last 20 s")
+    deadline = time.monotonic() + 20
+    while _running(number):
+        _require(time.monotonic() < deadline, f"sleep {number} still runs")
+        time.sleep(0.1)
+
+
+CHECKS: Final[tuple[Callable[[Subject], None], ...]] = (
+    healthy,
+    equal_requests_give_equal_commands,
+    builds,
+    takes_two_tags,
+    a_step_that_fails_is_an_error,
+    a_base_that_is_missing_is_an_error,
+    a_time_out_leaves_nothing_running,
+)
+"""Every check: call it with a `Subject`; it raises if the engine does not conform."""
+
+
+def _failure(subject: Subject, *lines: str) -> BuildFailedError:
+    try:
+        subject.build(*lines)
+    except BuildFailedError as error:
+        return error
+    raise AssertionError("the build should have failed")
+
+
+def _running(text: str) -> bool:
+    own = psutil.Process()
+    ours = {own.pid, *(parent.pid for parent in own.parents())}
+    return any(
+        text in " ".join(found.info["cmdline"] or ())
+        for found in psutil.process_iter(["cmdline", "status"])
+        if found.pid not in ours and found.info["status"] != psutil.STATUS_ZOMBIE
+    )
+
+
+def _run(
+    engine: Annotated[str, typer.Argument(help="The engine's name.")],
+    *,
+    base: Annotated[str, typer.Option(help="An image with a shell that the engine can pull.")],
+    plugin: Annotated[list[str], typer.Option(help="A module or .py file that registers the engine.")] = [],  # noqa: B006
+) -> None:
+    """Run every check against ENGINE; exit with 1 if one fails."""
+    for name in plugin:
+        plugins.load(name)
+    subject = Subject(engine=backends.get_backend(engine), base=base)
+    failed = 0
+    for check in CHECKS:
+        try:
+            check(subject)
+        except (AssertionError, TritonBuildError) as error:
+            failed += 1
+            print(f"FAILED  {check.__name__}: {error}")  # noqa: T201
+        else:
+            print(f"passed  {check.__name__}")  # noqa: T201
+    print(f"{len(CHECKS) - failed} passed, {failed} failed")  # noqa: T201
+    raise typer.Exit(1 if failed else 0)
+
+
+def main() -> NoReturn:
+    """Run the checks from the command line."""
+    try:
+        typer.run(_run)
+    except TritonBuildError as error:
+        sys.exit(f"tritonbuild: {error}\nhint: {error.hint}")
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""The tokens of a command: lists in one token, as CSV, and credentials, masked wherever a command is shown or logged.
+
+A credential is found by the look of its name; rather too much is masked than too little.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable
+from typing import Final
+
+MASK: Final = "***"
+
+_CREDENTIAL: Final = re.compile(r"token(?!i[sz])|passw(or)?d|passphrase|secret|credential|apikey", re.IGNORECASE)
+_CREDENTIAL_WORDS: Final = frozenset({"auth", "creds", "key", "pass", "pat", "pwd"})
+_NO_CREDENTIAL_FLAGS: Final = frozenset({"--registry-auth-tlscontext", "--secret"})  # they name files and variables
+
+
+def mask(argv: Iterable[str]) -> list[str]:
+    """Return the tokens with credentials masked, to be shown or logged.
+
+    Masked are the values of flags and keys that look like credentials, wherever a token has a `KEY=VALUE` or a list
+    of them, and the user part and such query parameters of URLs. It masks too much rather than too little.
+    """
+    masked: list[str] = []
+    after = ""
+    for token in argv:
+        hidden = _names_credential(after) and not token.startswith("-")
+        masked.append(MASK if hidden else mask_token(token))
+        after = token if token.startswith("-") and "=" not in token else ""
+    return masked
+
+
+def looks_like_credential(name: str) -> bool:
+    """Return whether a variable or key of that name likely holds a credential."""
+    words = re.split(r"[^a-z0-9]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower())
+    return bool(_CREDENTIAL.search(name)) or not _CREDENTIAL_WORDS.isdisjoint(words)
+
+
+def _names_credential(flag: str) -> bool:
+    return flag not in _NO_CREDENTIAL_FLAGS and looks_like_credential(flag)
+
+
+def mask_token(token: str) -> str:
+    """Return a token, or any text, with the credentials in it masked."""
+    flag, equals, rest = token.partition("=") if token.startswith("-") else ("", "", token)
+    if equals and _names_credential(flag):
+        return f"{flag}={MASK}"
+    name, found, _ = rest.partition("=")
+    if found and looks_like_credential(name):
+        rest = f"{name}={MASK}"
+    elif found:
+        try:
+            items = csv_items(rest)
+        except ValueError:
+            items = rest.split(",")
+        shown = [_mask_field(item) for item in items]
+        rest = rest if shown == items else csv_line(shown)
+    rest = re.sub(r"(?<=://)[^/\s]+@(?!sha[0-9]+:)", f"{MASK}@", rest)  # an image's digest is shown
+    rest = re.sub(r"([?&][^=&\s]+=)[^&\s]+", lambda m: m[1] + MASK if looks_like_credential(m[1]) else m[0], rest)
+    return f"{flag}{equals}{rest}"
+
+
+def _mask_field(item: str) -> str:
+    name, equals, _ = item.partition("=")
+    return f"{name}={MASK}" if equals and looks_like_credential(name) else item
+
+
+def csv_line(texts: Iterable[str]) -> str:
+    """Return the texts as one line of CSV, quoted as Go's encoding/csv (so BuildKit and pflag) reads it."""
+    line = io.StringIO()
+    try:
+        csv.writer(line, lineterminator="").writerow(texts)
+    except csv.Error:  # a NUL, to Python 3.10
+        raise ValueError("it has a control character") from None
+    return line.getvalue()
+
+
+def csv_items(line: str) -> list[str]:
+    """Return the texts that a line of CSV holds."""
+    try:
+        (items,) = csv.reader([line], strict=True)
+    except csv.Error:
+        raise ValueError("it is no line of CSV") from None
+    return items
