@@ -23,10 +23,16 @@ NEW: Final[Suite] = "sid"
 NEW_CONTAINERD: Final[Suite] = "trixie"
 
 
+def _is_integration(item: pytest.Item) -> bool:
+    return Path(__file__).parent in Path(item.path).parents
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark these tests, and have them last: from the first of them on there is no network."""
     for item in items:
-        if "integration" in Path(item.path).parts:
+        if _is_integration(item):
             item.add_marker(pytest.mark.integration)
+    items.sort(key=_is_integration)
 
 
 @contextlib.contextmanager

@@ -150,11 +150,11 @@ def test_a_daemon_that_is_down_refuses_or_hangs(lab: Lab, short: Path) -> None:
 
 @only(*(name for name in ENGINES if name not in DAEMONS))
 def test_a_storage_that_is_broken(lab: Lab, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("not a folder")
+    """Its settings cannot be read; podman goes on where a folder alone is wrong, as its database knows another."""
     config = tmp_path / "storage.conf"
-    config.write_text(f'[storage]\ndriver = "overlay"\ngraphroot = "{tmp_path}/file"\nrunroot = "{tmp_path}/run"\n')
+    config.write_text("[storage\n")
     said, _ = unhealthy(lab, CONTAINERS_STORAGE_CONF=str(config))
-    assert "file" in said
+    assert "toml" in said
 
 
 def test_probe_says_version_and_what_it_can_do(lab: Lab, subject: testing.Subject) -> None:
