@@ -126,7 +126,7 @@ class Lab:
     def unpacked(self, image: str, folder: Path) -> Iterator[Path]:
         """Have the files of an image in *folder*."""
         name = f"unpacked-{os.getpid()}"
-        self.run("create", f"--name={name}", "--pull=never", image, "true")
+        self.run("create", f"--name={name}", "--pull=never", "--network=none", image, "true")
         try:
             archive = folder / "image.tar"
             self.run("export", f"--output={archive}", name)
