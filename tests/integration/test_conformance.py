@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
 import signal
@@ -11,6 +12,8 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ import pytest
 
 from tests import services
 from tests.integration.labs import ENGINES, Lab
-from tritonbuild import backends, testing
+from tritonbuild import backends, flags, testing
 from tritonbuild.building import BuildResult
 from tritonbuild.engine import probe
 from tritonbuild.errors import TritonBuildError
@@ -121,6 +124,34 @@ def test_a_folder(lab: Lab, subject: testing.Subject, tmp_path: Path) -> None:
     subject.build("RUN echo hello > /greeting", output={"type": "local", "dest": str(folder)})
     assert (folder / "greeting").read_text() == "hello\n"
     assert (folder / "etc/debian_version").exists()
+
+
+def test_the_program_knows_every_flag_of_the_table(lab: Lab, subject: testing.Subject) -> None:
+    """Those that this version should have; a flag the program does not know is refused before it helps."""
+    answer = probe(subject.engine)
+    version = flags.version_numbers(answer.client or answer.version)
+    table: flags.Table = importlib.import_module(f"tritonbuild.backends.{lab.engine}").OPTIONS
+    asked = {"--opt"} if lab.engine == "buildctl" else set()
+    for name, kind in table.items():
+        newer = kind.since and version < flags.version_numbers(kind.since)
+        gone = kind.until and version >= flags.version_numbers(kind.until)
+        flag = kind.spelling(name)
+        if not newer and not gone and not flag.startswith("--opt="):
+            asked.add(flag.partition("=")[0])
+    command = [subject.engine.binary, *subject.engine.build_cmd]
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        unknown = [
+            flag for flag, known in zip(asked, pool.map(partial(knows, command), asked), strict=True) if not known
+        ]
+    assert len(asked) > 10
+    assert unknown == []
+    assert not knows(command, "--no-such-flag")
+
+
+def knows(command: list[str], flag: str) -> bool:
+    done = subprocess.run([*command, f"{flag}=1", "--help"], capture_output=True, text=True, timeout=60, check=False)
+    said = done.stdout + done.stderr
+    return f"unknown flag: {flag}\n" not in said and f"not defined: {flag[1:]}\n" not in said
 
 
 def unhealthy(lab: Lab, **env: str) -> tuple[str, float]:

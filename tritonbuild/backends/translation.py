@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -219,7 +218,7 @@ def _need_folder(dest: str) -> None:
 def beside(target: str) -> Iterator[str]:
     """Yield the path of a file that does not exist, in the folder of *target*; it is gone afterwards."""
     place = Path(target)
-    temporary = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
+    temporary = place.with_name(f".{place.name}.{os.urandom(4).hex()}")
     try:
         yield str(temporary)
     finally:
