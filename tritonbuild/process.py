@@ -185,9 +185,7 @@ def _descendants(pid: int) -> list[_Member]:
         return []
 
 
-def _wait(
-    process: subprocess.Popen[bytes] | subprocess.Popen[str], others: Sequence[_Member], timeout: float
-) -> None:
+def _wait(process: subprocess.Popen[bytes] | subprocess.Popen[str], others: Sequence[_Member], timeout: float) -> None:
     """Wait until *process* and *others* have ended, at most *timeout* seconds.
 
     Popen alone waits for its process: psutil would take its exit status away.

@@ -64,8 +64,11 @@ CASES: Final[list[tuple[str, dict[str, Any], list[str]]]] = [
     ("buildx", {"push": True, "load": False}, ["--load=false", "--push"]),
     ("buildctl", {**SAME, "push": True, "load": False}, [PUSHED]),
     *[(e, {"output": "out"}, []) for e in ("docker", "nerdctl")],
-    *[(e, {"output": "out"}, ["--output=type=local,dest={cwd}/out"]) for e in ("podman", "buildah")],
-    *[(e, {"output": Path("out")}, ["--output=type=local,dest={cwd}/out"]) for e in ("podman", "buildah")],
+    *[(e, {"output": "out"}, ["--no-cache", "--output=type=local,dest={cwd}/out"]) for e in ("podman", "buildah")],
+    *[
+        (e, {"output": Path("out")}, ["--no-cache", "--output=type=local,dest={cwd}/out"])
+        for e in ("podman", "buildah")
+    ],
     ("buildx", {"output": "out"}, ["--output=out"]),
     ("buildctl", {"output": "out", **SAME}, ["--output=type=local,dest={cwd}/out"]),
     ("buildctl", {"output": {"type": "tar", "dest": "x"}}, ["--output=type=tar,dest={cwd}/x"]),

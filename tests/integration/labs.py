@@ -62,8 +62,9 @@ class Lab:
 
     def command(self, *arguments: str) -> list[str]:
         """Return the command line of tritonbuild, for this engine and the replica."""
+        put_out = [] if self.archives is None else [f"--opt=output=type=docker,dest={self.archive}"]
         return [
-            *(sys.executable, "-m", "tritonbuild", "--engine", self.engine),
+            *(sys.executable, "-m", "tritonbuild", "--engine", self.engine, *put_out),
             *("--registry", self.sources.mirror, "--container-version", "24.10", *arguments),
         ]
 
@@ -84,8 +85,7 @@ class Lab:
 
     def build(self, *arguments: str, tag: str) -> dict[str, Any]:
         """Build with success, so that the runner has the image as *tag*; return the result."""
-        more = [] if self.archives is None else [f"--opt=output=type=docker,dest={self.archive}"]
-        done = self.tritonbuild("--json", "--output-name", tag, *more, *arguments)
+        done = self.tritonbuild("--json", "--output-name", tag, *arguments)
         assert done.returncode == 0, done.stderr[-6000:]
         if self.archives is not None:
             services.load(self.runner_env, self.runner, self.archive)

@@ -41,6 +41,7 @@ def build_options(options: dict[str, Any], *, engine: str) -> dict[str, Any]:
     if "secret" in given:
         given["secret"] = tuple(_secret(text) for text in _lines(given["secret"], "secret", engine))
     if files := [output for output in destination.outputs if not output.is_archive]:
+        given.setdefault("no_cache", True)  # podman 4.3 and buildah 1.28 put out all but the last layer if it is cached
         if len(files) > 1:
             raise cannot("several outputs of type local or tar", engine=engine)
         given["output"] = {"type": files[0].type, "dest": files[0].dest, **files[0].fields}
