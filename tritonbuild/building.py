@@ -133,6 +133,10 @@ def build_text(  # noqa: PLR0913 - what concerns the run
 def write_containerfile(text: str, target: Path) -> Path:
     """Write a Containerfile to *target*, a file or a folder, whole or not at all; return the file's path."""
     path = target / CONTAINERFILE_NAME if target.is_dir() else target
+    if path.exists() and not path.is_file():
+        # A pipe or a device, say /dev/stdout, is written to: root could put a file in its place.
+        path.write_text(text, encoding="utf-8")
+        return path
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:
