@@ -127,13 +127,8 @@ def entrypoint(values: Iterable[str]) -> tuple[str, ...]:
 
 def target(value: str, what: str) -> str:
     """Return an absolute path inside the image."""
-    parts = value.split("/")
-    if (
-        not value.startswith("/")
-        or not value.isprintable()
-        or any(part in {".", ".."} for part in parts)
-        or value == "/"
-    ):
+    strange = not value.startswith("/") or not value.isprintable() or not value.strip("/")
+    if strange or {".", ".."} & set(value.split("/")):
         raise InvalidInputError(f"{value!r} is not a folder for {what}", hint="give an absolute path, say /models")
     return value.rstrip("/")
 
