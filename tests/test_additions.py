@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -261,9 +262,6 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
 def test_a_fragment_is_taken_as_it_is_or_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "fragment"
     path.write_text(text, encoding="utf-8", errors="surrogatepass", newline="")
-    try:
+    with contextlib.suppress(InvalidInputError):
         lines = last_stage(compose(fragment=path))
-    except InvalidInputError as error:
-        assert str(error).isprintable()
-    else:
         assert not any(line.upper().startswith("FROM ") for line in lines[lines.index("WORKDIR /opt/tritonserver") :])

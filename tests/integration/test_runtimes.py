@@ -192,7 +192,7 @@ def test_install_leaves_no_package_lists_and_has_the_packages(podman: Lab, insta
         assert (files / "opt/tritonserver/bin/tritonserver").stat().st_uid == 1000
         assert (files / "usr/bin/serve").exists()
         assert (files / "lib").is_symlink()
-        compat = (files / "etc/ld.so.conf.d/00-cuda-compat.conf")
+        compat = files / "etc/ld.so.conf.d/00-cuda-compat.conf"
         assert not compat.exists() or compat.read_text() == "/usr/local/cuda/compat/lib\n"
 
 

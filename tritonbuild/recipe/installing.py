@@ -33,6 +33,10 @@ ADDED_PACKAGES: Final = ("ca-certificates",)
 """Beside compose.py's: what curl, and the server with S3, GCS and Azure, cannot do without."""
 
 
+ADDED_FOR: Final = {"pytorch": ("libgomp1",)}
+"""What a backend is linked to and compose.py has not in every release: not before 22.04."""
+
+
 def stages(composition: Composition) -> list[Stage]:
     """Return the stages of a build that installs."""
     sources = composition.sources()
@@ -84,13 +88,14 @@ def _place(source: str, destination: str) -> str:
 
 def _packages(composition: Composition, recipe: Recipe) -> list[str]:
     """Return the arguments of packages.sh."""
-    names = [*recipe.apt, *ADDED_PACKAGES, *(name for c in composition.components for name in c.apt)]
+    added = [*ADDED_PACKAGES, *(name for c in composition.components for name in ADDED_FOR.get(c.name, ()))]
+    names = [*recipe.apt, *added, *(name for c in composition.components for name in c.apt)]
     nvidia = list(recipe.cuda_apt)
     recommends = ""
     if recipe.dcgm and composition.dcgm == "package":
         nvidia += recipe.dcgm.pinned()
         recommends = "recommends=yes" if recipe.dcgm.recommends else ""
-    arguments = [f"arch={recipe.arch}", *(f"apt={name}" for name in dict.fromkeys(names))]
+    arguments = [f"arch={recipe.arch}", *(f"apt={name}" for name in sorted(set(names)))]
     if nvidia:
         repository = recipe.repository
         arguments += [

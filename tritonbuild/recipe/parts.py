@@ -19,6 +19,17 @@ FEATURE_FOLDERS: Final = {"python": f"{SERVER}/python", "sources": f"{SERVER}/th
 
 ROOT: Final = "0:0"
 
+<<<<<<< HEAD
+=======
+TENSORFLOW: Final = frozenset({"tensorflow", "tensorflow1", "tensorflow2"})
+"""Whose variables compose.py gives to every image."""
+
+DALI_PACKAGES: Final = f"{SERVER}/backends/dali/wheel/dali:$PYTHONPATH"
+"""Where the dali backend's Python package is; compose.py says so from 24.05 on alone."""
+
+_SCRIPTS: Final = Path(__file__).parent.parent / "scripts"
+
+>>>>>>> c68b34d (Write down what compose.py gets wrong and the tests that show it cannot happen here)
 
 def script(name: str, *arguments: str) -> Script:
     """Return the instruction that runs a script of ours."""
@@ -66,7 +77,12 @@ def environment(composition: Composition) -> Env:
     working directory. Every base has a PATH.
     """
     recipe = composition.recipe()
+    names = {component.name for component in composition.components if component.kind == "backend"}
     env = {**recipe.env_with(composition.components), **recipe.cpu_env}
+    if not names & TENSORFLOW:
+        env = {name: value for name, value in env.items() if not name.startswith("TF_")}
+    if "dali" in names:
+        env.setdefault("PYTHONPATH", DALI_PACKAGES)
     return Env(
         {
             name: value if name == "PATH" else re.sub(rf":\$(?:{name}|\{{{name}\}})$", f"${{{name}:+:${name}}}", value)
