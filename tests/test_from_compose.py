@@ -106,8 +106,9 @@ def test_b5_the_cache_that_was_not_there_yet_and_the_backend_without_a_folder() 
 @pytest.mark.parametrize("name", ["x /y\nRUN echo injected", "../lib", "a$b", 'a"b', "a;b", " "])
 def test_b6_a_name_stays_a_name(name: str) -> None:
     for keyword in ("backends", "repoagents", "caches"):
+        wanted: dict[str, Any] = {keyword: (name,)}
         with pytest.raises(InvalidInputError, match="is not a component name"):
-            tritonbuild.get_containerfile(**{keyword: (name,)})
+            Composition(**wanted)
 
 
 @RUNTIMES

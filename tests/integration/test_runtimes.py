@@ -91,7 +91,7 @@ def with_additions(podman: Lab, tmp_path_factory: pytest.TempPathFactory) -> str
     models(inside, "scale")
     config = inside / "scale" / "config.pbtxt"
     config.write_text(config.read_text().replace("acme_scale", "mine"))
-    (folder / "fragment").write_text('ENV ADDED="by a fragment"\nRUN id -un > /home/triton-server/who\n')
+    (folder / "fragment").write_text('ENV ADDED="by a fragment"\nRUN id -un > /var/tmp/who\n')
     tag = "tritonbuild-test/additions"
     podman.build(
         *("--backend", f"mine={mine}", "--backend", f"identity={folder / 'identity'}", "--cache", "local"),
@@ -113,7 +113,7 @@ def test_additions_are_in_the_image(podman: Lab, with_additions: str, tmp_path: 
         backends = files / "opt/tritonserver/backends"
         assert sorted(path.name for path in backends.iterdir()) == ["identity", "mine", "python"]
         assert (backends / "mine/link.txt").readlink() == Path("real.txt")
-        assert (files / "home/triton-server/who").read_text() == "triton-server\n"
+        assert (files / "var/tmp/who").read_text() == "triton-server\n"
         assert [path.name for path in (files / "opt/models").iterdir()] == ["scale"]
 
 
@@ -174,12 +174,12 @@ def installed(lab: Lab, tag: str, *arguments: str) -> str:
 @pytest.fixture(scope="module")
 def installed_gpu(podman: Lab, mirror: None) -> str:
     """The GPU flavour on min; DCGM out of full, since NVIDIA's package repository is none of the machine's mirrors."""
-    arguments = ("--backend", "identity", "--cache", "local", "--repoagent", "checksum", "--dcgm", "copy")
+    arguments = ("--backend", "repeat", "--cache", "local", "--dcgm", "copy")
     return installed(podman, "tritonbuild-test/install:gpu", *arguments)
 
 
 def test_install_serves(podman: Lab, installed_gpu: str, tmp_path: Path) -> None:
-    serves(podman, installed_gpu, tmp_path, "ident")
+    serves(podman, installed_gpu, tmp_path, "repeat")
 
 
 def test_install_leaves_no_package_lists_and_has_the_packages(podman: Lab, installed_gpu: str, tmp_path: Path) -> None:
@@ -201,10 +201,20 @@ def test_install_for_cpu_serves(podman: Lab, mirror: None, tmp_path: Path) -> No
     tag = installed(
         podman,
         "tritonbuild-test/install:cpu",
-        *("--backend", "identity", "--cache", "local", "--no-enable-gpu"),
+        *("--backend", "repeat", "--cache", "local", "--no-enable-gpu"),
         *("--image", f"full,{images['full']}", "--image", f"min,{images['cpu-min']}"),
     )
-    serves(podman, tag, tmp_path, "ident")
+    serves(podman, tag, tmp_path, "repeat")
+
+
+def test_what_no_package_brings_is_named(podman: Lab, mirror: None, installed_gpu: str) -> None:
+    """The replica's identity is linked to a library that full alone has; nothing that is installed brings it."""
+    command = podman.command("--skip-pull", "--runtime", "install", "--dcgm", "copy", "--backend", "identity")
+    done = subprocess.run(
+        outside(*command), env=podman.environment(), capture_output=True, text=True, timeout=900, check=False
+    )
+    assert done.returncode == 4
+    assert "libtriton_identity.so needs libacme_direct.so.1, which the composed image does not have" in done.stderr
 
 
 def test_nvidias_packages_are_refused_on_another_distribution(podman: Lab, mirror: None) -> None:
