@@ -93,7 +93,8 @@ def build_text(  # noqa: PLR0913 - what concerns the run
         health: What the engine's probe answered, where that is known already.
     """
     with _scratch() as scratch:
-        given = {"tag": tags, **_defaults(engine, scratch, work_dir, options, network, platform), **options}
+        more = {**({} if network else {"network": "none"}), **({"platform": platform} if platform else {})}
+        given = {"tag": tags, **_defaults(engine, scratch, work_dir, options, more), **options}
         argv = _command(engine, given)
         answer = health or engines.probe(engine)
         if not answer.ok:
@@ -161,8 +162,7 @@ def _defaults(
     scratch: Path,
     work_dir: str | os.PathLike[str] | None,
     options: Mapping[str, Any],
-    network: bool,  # noqa: FBT001
-    platform: str,
+    more: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the options every build has; for a custom engine, of those only what its callable takes."""
     folder = scratch if work_dir is None else Path(work_dir).absolute()
@@ -173,8 +173,7 @@ def _defaults(
         "context_path": str(scratch / "context"),
         **{name: str(scratch / name) for name in (engine.result_options if engine.makes_image(options) else ())},
         "pull": True,
-        **({} if network else {"network": "none"}),
-        **({"platform": platform} if platform else {}),
+        **more,
     }
     if engine.options:
         return values

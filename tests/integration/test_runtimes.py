@@ -50,7 +50,8 @@ def on_debian(podman: Lab) -> str:
     tag = "tritonbuild-test/base:debian"
     podman.build(
         *("--backend", "python", "--backend", "identity", "--cache", "local"),
-        *("--base", podman.sources.references["cpu-min"], "--output-name", tag),
+        *("--base", podman.sources.references["cpu-min"]),
+        tag=tag,
     )
     return tag
 
@@ -62,7 +63,7 @@ def test_a_bare_base_serves(podman: Lab, on_debian: str, tmp_path: Path) -> None
 def test_a_bare_base_leaves_nearly_all_of_min_out(podman: Lab, made_replica: Replica, on_debian: str) -> None:
     """What min has and bare Debian has not is 111 MB here, and gigabytes in NVIDIA's image."""
     tag = "tritonbuild-test/base:min"
-    podman.build("--backend", "python", "--backend", "identity", "--cache", "local", "--output-name", tag)
+    podman.build("--backend", "python", "--backend", "identity", "--cache", "local", tag=tag)
     small, large = podman.config(on_debian)["Size"], podman.config(tag)["Size"]
     images = made_replica.images
     cuda = images["min"].unpacked - images["cpu-min"].unpacked
@@ -98,7 +99,7 @@ def with_additions(podman: Lab, tmp_path_factory: pytest.TempPathFactory) -> str
         *("--model-repository", str(inside), "--with-models", "--models-folder", "/opt/models"),
         *("--env", "MONEY=$5 and more", "--label", "com.example.mine=yes", "--user", "triton-server"),
         *("--entrypoint", "/opt/nvidia/nvidia_entrypoint.sh env -u NOTHING", "--fragment", str(folder / "fragment")),
-        *("--output-name", tag),
+        tag=tag,
     )
     return tag
 

@@ -19,17 +19,12 @@ FEATURE_FOLDERS: Final = {"python": f"{SERVER}/python", "sources": f"{SERVER}/th
 
 ROOT: Final = "0:0"
 
-<<<<<<< HEAD
-=======
 TENSORFLOW: Final = frozenset({"tensorflow", "tensorflow1", "tensorflow2"})
 """Whose variables compose.py gives to every image."""
 
 DALI_PACKAGES: Final = f"{SERVER}/backends/dali/wheel/dali:$PYTHONPATH"
 """Where the dali backend's Python package is; compose.py says so from 24.05 on alone."""
 
-_SCRIPTS: Final = Path(__file__).parent.parent / "scripts"
-
->>>>>>> c68b34d (Write down what compose.py gets wrong and the tests that show it cannot happen here)
 
 def script(name: str, *arguments: str) -> Script:
     """Return the instruction that runs a script of ours."""
