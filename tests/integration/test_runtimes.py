@@ -25,6 +25,7 @@ def podman(request: pytest.FixtureRequest, sources: Sources) -> Lab:
 def models(folder: Path, *names: str) -> Path:
     for name in names:
         subprocess.run(["cp", "-rL", MODELS / name, folder / name], check=True)
+    folder.chmod(0o755)  # for a server that is not root's
     return folder
 
 
@@ -173,9 +174,17 @@ def installed(lab: Lab, tag: str, *arguments: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def installed_gpu(podman: Lab, mirror: None) -> str:
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Instructions of one's own: the replica's repeat opens a library that full alone has, as `copy` would find out."""
+    path = tmp_path_factory.mktemp("fragment") / "fragment"
+    path.write_text("COPY --from=full /usr/lib/x86_64-linux-gnu/libacme_plugin.so.1 /usr/lib/x86_64-linux-gnu/\n")
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def installed_gpu(podman: Lab, mirror: None, plugin: str) -> str:
     """The GPU flavour on min; DCGM out of full, since NVIDIA's package repository is none of the machine's mirrors."""
-    arguments = ("--backend", "repeat", "--cache", "local", "--dcgm", "copy")
+    arguments = ("--backend", "repeat", "--cache", "local", "--dcgm", "copy", "--fragment", plugin)
     return installed(podman, "tritonbuild-test/install:gpu", *arguments)
 
 
@@ -197,12 +206,12 @@ def test_install_leaves_no_package_lists_and_has_the_packages(podman: Lab, insta
         assert not compat.exists() or compat.read_text() == "/usr/local/cuda/compat/lib\n"
 
 
-def test_install_for_cpu_serves(podman: Lab, mirror: None, tmp_path: Path) -> None:
+def test_install_for_cpu_serves(podman: Lab, mirror: None, plugin: str, tmp_path: Path) -> None:
     images = podman.sources.references
     tag = installed(
         podman,
         "tritonbuild-test/install:cpu",
-        *("--backend", "repeat", "--cache", "local", "--no-enable-gpu"),
+        *("--backend", "repeat", "--cache", "local", "--no-enable-gpu", "--fragment", plugin),
         *("--image", f"full,{images['full']}", "--image", f"min,{images['cpu-min']}"),
     )
     serves(podman, tag, tmp_path, "repeat")
