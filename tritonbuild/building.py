@@ -183,6 +183,10 @@ def _defaults(
         return values
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return values
+    if "platform" in values and "platform" not in parameters:
+        raise InvalidInputError(
+            f"engine {engine.name!r} cannot be told a platform", hint="let construct_build_args take platform"
+        )
     return {name: value for name, value in values.items() if name in {*parameters, "file", "context_path"}}
 
 
