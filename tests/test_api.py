@@ -237,7 +237,7 @@ def test_health_never_raises_for_an_unhealthy_engine(monkeypatch: pytest.MonkeyP
 
 
 def test_the_platform_and_the_users_folders_reach_the_engine(fake_program: FakeProgram, tmp_path: Path) -> None:
-    calls = fake_program("fake", f'{WRITES_ID}\nfind "$4" -type f > "{tmp_path}/context"')
+    calls = fake_program("fake", f'{WRITES_ID}\nfind "$5" -type f > "{tmp_path}/context"')
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "model.py").write_text("")

@@ -75,24 +75,51 @@ def test_a_bare_base_leaves_nearly_all_of_min_out(podman: Lab, made_replica: Rep
 # --- what a user adds ---
 
 
-@pytest.fixture(scope="module")
-def with_additions(podman: Lab, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Two backends of one's own, models, environment, label, user, entry point, instructions."""
-    folder = tmp_path_factory.mktemp("additions")
-    mine = folder / "mine"
+def own_backend(folder: Path) -> tuple[Path, Path]:
+    """Return the folder of a backend in Python, and that of a model for it."""
+    mine, inside = folder / "mine", folder / "models"
     mine.mkdir()
     # it multiplies by three, as the model that asks for it says
     output = "pb_utils.Tensor('OUTPUT0', pb_utils.get_input_tensor_by_name(request, 'INPUT0').as_numpy() * 3)"
     (mine / "model.py").write_text(BASED_ON_PYTHON_MODEL.format(name="mine", output=output))
-    (mine / "real.txt").write_text("text\n")
-    (mine / "link.txt").symlink_to("real.txt")
-    with podman.unpacked(podman.sources.references["full"], tmp_path_factory.mktemp("full")) as files:
-        subprocess.run(["cp", "-r", files / "opt/tritonserver/backends/identity", folder / "identity"], check=True)
-    inside = folder / "models"
     inside.mkdir()
     models(inside, "scale")
     config = inside / "scale" / "config.pbtxt"
     config.write_text(config.read_text().replace("acme_scale", "mine"))
+    return mine, inside
+
+
+def test_additions_and_a_bare_base_with_buildkit(
+    request: pytest.FixtureRequest, sources: Sources, tmp_path: Path
+) -> None:
+    lab = make_lab(request, "docker", sources)
+    mine, inside = own_backend(tmp_path)
+    tag = "tritonbuild-test/additions:buildkit"
+    lab.build(
+        *("--backend", f"mine={mine}", "--model-repository", str(inside), "--with-models"),
+        *("--models-folder", "/more", "--base", sources.references["cpu-min"], "--user", "triton-server"),
+        tag=tag,
+    )
+    (tmp_path / "none").mkdir(mode=0o755)
+    with services.serve(
+        lab.runner_env,
+        lab.runner,
+        tag,
+        tmp_path / "none",
+        arguments=["--model-repository=/more"],
+    ) as server:
+        assert ask.wrong(server.url, ["scale"]) == {}
+
+
+@pytest.fixture(scope="module")
+def with_additions(podman: Lab, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Two backends of one's own, models, environment, label, user, entry point, instructions."""
+    folder = tmp_path_factory.mktemp("additions")
+    mine, inside = own_backend(folder)
+    (mine / "real.txt").write_text("text\n")
+    (mine / "link.txt").symlink_to("real.txt")
+    with podman.unpacked(podman.sources.references["full"], tmp_path_factory.mktemp("full")) as files:
+        subprocess.run(["cp", "-r", files / "opt/tritonserver/backends/identity", folder / "identity"], check=True)
     (folder / "fragment").write_text('ENV ADDED="by a fragment"\nRUN id -un > /var/tmp/who\n')
     tag = "tritonbuild-test/additions"
     podman.build(
