@@ -238,7 +238,7 @@ def test_b20_what_is_left_behind_can_be_had_and_is_written_down() -> None:
         assert f"`{path}`" in DOCUMENT.read_text()
 
 
-def test_b21_versions_of_any_length() -> None:
+def test_b21_versions_of_any_length(tmp_path: Path) -> None:
     # 2.18.0 to 2.7x come from the catalog; no image's environment is searched for them
     assert 'TRITON_SERVER_VERSION="2.18.0"' in text(version="22.01")
     argv = [
@@ -248,7 +248,7 @@ def test_b21_versions_of_any_length() -> None:
         "-c",
         "import compileall, sys; sys.exit(not compileall.compile_dir(sys.argv[1], quiet=1, force=True))",
     ]
-    subprocess.run([*argv, SCRIPTS.parent], check=True, env={**os.environ, "PYTHONPYCACHEPREFIX": "/tmp/pycache"})
+    subprocess.run([*argv, SCRIPTS.parent], check=True, env={**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path)})
 
 
 def test_b22_nothing_is_installed_that_is_not_needed_to_run() -> None:
