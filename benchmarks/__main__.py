@@ -24,6 +24,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="tritonbuild-bench-") as folder:
         dry = ["--backend", "python", "--dry-run", "--work-dir", folder]
         show("tritonbuild --dry-run / import typer", compare([*TRITONBUILD, *dry], [PYTHON, "-c", "import typer"]))
+    render = [*TRITONBUILD, "render", "--quiet", "--backend", "pytorch", "--no-enable-gpu", "--runtime", "install"]
+    show("tritonbuild render / import typer", compare(render, [PYTHON, "-c", "import typer"]))
     made = replica.make()
     with tempfile.TemporaryDirectory(prefix="tritonbuild-bench-", dir="/var/tmp") as folder:
         root = Path(folder)

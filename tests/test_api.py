@@ -231,3 +231,54 @@ def test_health_never_raises_for_an_unhealthy_engine(monkeypatch: pytest.MonkeyP
         assert tritonbuild.probe(engine).reason == f"{engine} is not installed"
     with pytest.raises(ValueError, match="unknown engine 'dockr'"):
         tritonbuild.health("dockr")
+
+
+# --- what the composition has the engine do ---
+
+
+def test_the_platform_and_the_users_folders_reach_the_engine(fake_program: FakeProgram, tmp_path: Path) -> None:
+    calls = fake_program("fake", f'{WRITES_ID}\nfind "$5" -type f > "{tmp_path}/context"')
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "model.py").write_text("")
+
+    def construct(*, file: str, iidfile: str, context_path: str, platform: str, **_: object) -> list[str]:
+        return [f"--file={file}", f"--iidfile={iidfile}", f"--platform={platform}", context_path]
+
+    engine = builder(construct_build_args=construct)
+    with tritonbuild.registered(engine):
+        tritonbuild.build(backends=[f"mine={mine}"], backend="fake", platform="arm64", features=["headers"])
+    assert "--platform=linux/arm64" in calls.read_text()
+    assert (tmp_path / "context").read_text().endswith("/context/backends/mine/model.py\n")
+
+
+def test_a_platform_that_an_engine_cannot_be_told_is_an_error(fake_program: FakeProgram) -> None:
+    calls = fake_program("fake", WRITES_ID)
+
+    def construct(*, file: str, context_path: str) -> list[str]:
+        return [file, context_path]
+
+    with pytest.raises(InvalidInputError, match="engine 'fake' cannot be told a platform"):
+        build(builder(construct_build_args=construct), platform="linux/arm64")
+    assert not calls.exists()
+
+
+def test_names_that_engines_have_too_go_where_their_value_belongs(fake_program: FakeProgram) -> None:
+    calls = fake_program("podman", f'if [ "$2" = version ]; then echo 4.3.1; exit; fi\n{WRITES_ID}')
+    wanted: dict[str, Any] = {"backends": ["python"], "container_version": "24.10", "backend": "podman"}
+    tritonbuild.build(**wanted, runtime="/usr/bin/crun", env={"A": "b"})
+    assert {"--runtime=/usr/bin/crun", "--env=A=b", "--network=none"} <= set(calls.read_text().split("\t"))
+    result = tritonbuild.build(**wanted, runtime="install")
+    assert "packages.sh" in result.containerfile
+    assert not any(token.startswith("--network") for token in result.argv)
+
+
+def test_a_plan(tmp_path: Path) -> None:
+    plan = tritonbuild.plan(backends=["python"], container_version="24.10", models=[tmp_path])
+    assert plan.images == {
+        "full": "nvcr.io/nvidia/tritonserver:24.10-py3",
+        "min": "nvcr.io/nvidia/tritonserver:24.10-py3-min",
+    }
+    assert (plan.network, plan.context) == (False, (("models", tmp_path),))
+    with pytest.raises(InvalidInputError, match="plan takes no 'no_cache'"):
+        tritonbuild.plan(backends=["python"], no_cache=True)

@@ -44,7 +44,9 @@ def test_golden(name: str, keywords: dict[str, Any], golden: Callable[[Path, str
 
 
 def test_the_scripts_stand_in_it_line_by_line() -> None:
-    text = containerfile(Composition(backends=("python",)))
+    copied = containerfile(Composition(backends=("python",)))
+    installed = containerfile(Composition(backends=("python",), runtime="install"))
+    text = copied + installed
     for script in (Path(tritonbuild.__file__).parent / "scripts").glob("*.sh"):
         for line in script.read_text().splitlines():
             quoted = line.replace("'", "'\\''")
@@ -53,9 +55,11 @@ def test_the_scripts_stand_in_it_line_by_line() -> None:
         assert not any(line.endswith("\\") for line in script.read_text().splitlines())
 
 
-@pytest.mark.parametrize("name", ["base.sh", "runtime.sh", "check.sh"])
-def test_the_scripts_are_good_posix_shell(name: str) -> None:
-    script = Path(tritonbuild.__file__).parent / "scripts" / name
+SHELL = sorted((Path(tritonbuild.__file__).parent / "scripts").glob("*.sh"))
+
+
+@pytest.mark.parametrize("script", SHELL, ids=lambda script: script.name)
+def test_the_scripts_are_good_posix_shell(script: Path) -> None:
     subprocess.run(["/bin/sh", "-n", script], check=True)
 
 

@@ -6,7 +6,7 @@ result = tritonbuild.build(backends=["onnxruntime", "python"], backend="podman",
 print(result.image_id)
 """
 
-from tritonbuild.api import build, get_containerfile, health, probe
+from tritonbuild.api import Plan, build, get_containerfile, health, plan, probe
 from tritonbuild.backends import get_backend, register_backend, registered, unregister_backend
 from tritonbuild.building import BuildResult
 from tritonbuild.composition import Composition
@@ -29,6 +29,7 @@ __all__ = [
     "Engine",
     "Health",
     "InvalidInputError",
+    "Plan",
     "TritonBuildError",
     "UnhealthyEngineError",
     "UnknownNameError",
@@ -37,6 +38,7 @@ __all__ = [
     "get_backend",
     "get_containerfile",
     "health",
+    "plan",
     "probe",
     "register_backend",
     "registered",

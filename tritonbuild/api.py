@@ -12,7 +12,7 @@ import attrs
 from tritonbuild import backends, recipe
 from tritonbuild import engine as engines
 from tritonbuild.building import BuildResult, build_text, write_containerfile
-from tritonbuild.composition import Composition
+from tritonbuild.composition import RUNTIMES, Composition
 from tritonbuild.engine import Health
 from tritonbuild.errors import InvalidInputError
 from tritonbuild.reference import parse_reference
@@ -42,7 +42,7 @@ def get_containerfile(
     Raises:
         InvalidInputError: The composition cannot be used, or *output_path* cannot be written to.
     """
-    wanted, rest = _composition(composition, features, keywords)
+    wanted, rest = _split(composition, features, keywords)
     if rest:
         raise InvalidInputError(
             f"get_containerfile takes no {next(iter(rest))!r}", hint="see the fields of Composition"
@@ -51,6 +51,32 @@ def get_containerfile(
     if output_path is not None:
         write_containerfile(text, Path(output_path))
     return text
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """What a build would do, found out without an engine and without a network.
+
+    Attributes:
+        composition: What is wanted, with everything filled in.
+        images: The source images by name: all that a mirror has to hold.
+        network: Whether the build itself needs a network.
+        context: Paths in the build context, and what goes there.
+    """
+
+    composition: Composition
+    images: Mapping[str, str]
+    network: bool
+    context: tuple[tuple[str, Path], ...]
+
+
+def plan(composition: Composition | None = None, features: Sequence[str] | None = None, **keywords: Any) -> Plan:
+    """Return what a build of *composition* would take; arguments and errors are those of `get_containerfile`."""
+    wanted, rest = _split(composition, features, keywords)
+    if rest:
+        raise InvalidInputError(f"plan takes no {next(iter(rest))!r}", hint="see the fields of Composition")
+    images = {name: str(reference) for name, reference in wanted.sources().items()}
+    return Plan(composition=wanted, images=images, network=wanted.network, context=wanted.context())
 
 
 def probe(backend: str) -> Health:
@@ -106,7 +132,7 @@ def build(  # noqa: PLR0913 - DESIGN's signature, and what concerns the run
         UnhealthyEngineError: The engine's probe says why it cannot build.
         BuildFailedError: The engine ended without an image; the error has its command and last lines.
     """
-    wanted, engine_options = _composition(composition, features, options)
+    wanted, engine_options = _split(composition, features, options)
     text = recipe.containerfile(wanted)
     tags = _tags(image_tag, engine_options)
     if backend == backends.AUTO:
@@ -117,6 +143,9 @@ def build(  # noqa: PLR0913 - DESIGN's signature, and what concerns the run
         engine,
         text,
         tags,
+        context=wanted.context(),
+        network=wanted.network,
+        platform=wanted.platform,
         health=answer,
         timeout=timeout,
         echo=echo,
@@ -127,11 +156,19 @@ def build(  # noqa: PLR0913 - DESIGN's signature, and what concerns the run
     )
 
 
-def _composition(
+def _split(
     composition: Composition | None, features: Sequence[str] | None, keywords: Mapping[str, Any]
 ) -> tuple[Composition, dict[str, Any]]:
-    """Return the composition that is meant, and the keywords that are not fields of one."""
+    """Return the composition that is meant, and the keywords that are not fields of one.
+
+    Two names are options of engines too: `runtime` is the composition's where its value is one of ours (podman's is
+    a program), and `platform` where it is a single one.
+    """
     names = {field.name for field in attrs.fields(Composition) if field.init}
+    if not isinstance(keywords.get("platform", ""), str) or "," in keywords.get("platform", ""):
+        names.discard("platform")
+    if keywords.get("runtime", RUNTIMES[0]) not in RUNTIMES:
+        names.discard("runtime")
     own = {name: value for name, value in keywords.items() if name in names}
     if features is not None:
         own["features"] = tuple(features)

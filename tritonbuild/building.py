@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import attrs
 
+from tritonbuild import context as contexts
 from tritonbuild import engine as engines
 from tritonbuild import flags, process
 from tritonbuild.engine import Engine, Health
@@ -72,6 +73,9 @@ def build_text(  # noqa: PLR0913 - what concerns the run
     text: str,
     tags: tuple[str, ...],
     *,
+    context: Sequence[tuple[str, Path]] = (),
+    network: bool = False,
+    platform: str = "",
     health: Health | None = None,
     timeout: float | None = None,
     echo: int | None = None,
@@ -83,10 +87,14 @@ def build_text(  # noqa: PLR0913 - what concerns the run
     """Build the Containerfile *text* with *engine*; arguments and errors are those of `tritonbuild.build`.
 
     Args:
+        context: What the build context holds: paths in it, and the files and folders that go there.
+        network: Whether the build needs one; else it has none, unless the options say so.
+        platform: The platform the image is for; the engine's own by default.
         health: What the engine's probe answered, where that is known already.
     """
     with _scratch() as scratch:
-        given = {"tag": tags, **_defaults(engine, scratch, work_dir, options), **options}
+        more = {**({} if network else {"network": "none"}), **({"platform": platform} if platform else {})}
+        given = {"tag": tags, **_defaults(engine, scratch, work_dir, options, more), **options}
         argv = _command(engine, given)
         answer = health or engines.probe(engine)
         if not answer.ok:
@@ -96,7 +104,9 @@ def build_text(  # noqa: PLR0913 - what concerns the run
             given = dict(adapted)
             argv = _command(engine, given)
         write_containerfile(text, Path(given["file"]))
-        Path(given["context_path"]).mkdir(exist_ok=True)
+        folder = Path(given["context_path"])
+        folder.mkdir(exist_ok=True)
+        contexts.fill(folder, context)
         masked = tuple(mask(argv))
         if on_start:
             on_start(answer, masked)
@@ -124,6 +134,10 @@ def build_text(  # noqa: PLR0913 - what concerns the run
 def write_containerfile(text: str, target: Path) -> Path:
     """Write a Containerfile to *target*, a file or a folder, whole or not at all; return the file's path."""
     path = target / CONTAINERFILE_NAME if target.is_dir() else target
+    if path.exists() and not path.is_file():
+        # A pipe or a device, say /dev/stdout, is written to: root could put a file in its place.
+        path.write_text(text, encoding="utf-8")
+        return path
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:
@@ -144,7 +158,11 @@ def write_containerfile(text: str, target: Path) -> Path:
 
 
 def _defaults(
-    engine: Engine, scratch: Path, work_dir: str | os.PathLike[str] | None, options: Mapping[str, Any]
+    engine: Engine,
+    scratch: Path,
+    work_dir: str | os.PathLike[str] | None,
+    options: Mapping[str, Any],
+    more: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the options every build has; for a custom engine, of those only what its callable takes."""
     folder = scratch if work_dir is None else Path(work_dir).absolute()
@@ -154,8 +172,8 @@ def _defaults(
         "file": str(folder / CONTAINERFILE_NAME),
         "context_path": str(scratch / "context"),
         **{name: str(scratch / name) for name in (engine.result_options if engine.makes_image(options) else ())},
-        "network": "none",
         "pull": True,
+        **more,
     }
     if engine.options:
         return values
@@ -165,6 +183,10 @@ def _defaults(
         return values
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return values
+    if "platform" in values and "platform" not in parameters:
+        raise InvalidInputError(
+            f"engine {engine.name!r} cannot be told a platform", hint="let construct_build_args take platform"
+        )
     return {name: value for name, value in values.items() if name in {*parameters, "file", "context_path"}}
 
 

@@ -159,7 +159,21 @@ class Entrypoint:
         return [f"ENTRYPOINT {json.dumps([_plain(token, 'ENTRYPOINT') for token in self.argv])}"]
 
 
-Instruction: TypeAlias = Comment | Copy | Env | Label | Run | Script | Word | Entrypoint
+@attrs.frozen
+class Fragment:
+    """Instructions as the user wrote them: several lines, checked where they are read."""
+
+    text: str
+
+    def lines(self) -> list[str]:
+        """Return the text of the instructions."""
+        lines = self.text.split("\n")
+        for line in lines:
+            _plain(line.replace("\t", " "), "a fragment")
+        return lines
+
+
+Instruction: TypeAlias = Comment | Copy | Env | Fragment | Label | Run | Script | Word | Entrypoint
 
 
 @attrs.frozen(kw_only=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import tarfile
 from collections.abc import Iterable
 from typing import IO, Any, Final
 
@@ -27,6 +26,8 @@ def oci_archive(saved: str, target: str, names: Iterable[str]) -> None:
         TritonBuildError: *saved* is not an archive of one image.
         OSError: One of the files cannot be read or written.
     """
+    import tarfile  # noqa: PLC0415 - not needed to write a Containerfile, which imports no archive code
+
     try:
         with tarfile.open(saved) as source, tarfile.open(target, "w") as archive:
             (image,) = json.load(_member(source, "manifest.json"))
@@ -48,15 +49,15 @@ def oci_archive(saved: str, target: str, names: Iterable[str]) -> None:
         raise TritonBuildError(f"the engine saved no docker archive of one image: {error}") from error
 
 
-def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
+def _member(archive: Any, name: str) -> IO[bytes]:
     # docker writes a layer that occurs twice as a link within the archive, which extractfile follows.
-    member = archive.extractfile(name)
+    member: IO[bytes] | None = archive.extractfile(name)
     if member is None:
         raise ValueError(f"{name!r} is not a file")
     return member
 
 
-def _add_layer(archive: tarfile.TarFile, source: tarfile.TarFile, name: str) -> dict[str, Any]:
+def _add_layer(archive: Any, source: Any, name: str) -> dict[str, Any]:
     member = _member(source, name)
     digest, size, start = hashlib.sha256(), 0, b""
     while chunk := member.read(_CHUNK):
@@ -69,13 +70,15 @@ def _add_layer(archive: tarfile.TarFile, source: tarfile.TarFile, name: str) -> 
     return {"mediaType": f"{_TYPES}.layer.v1.tar{_SUFFIXES.get(start, '')}", "digest": text, "size": size}
 
 
-def _add(archive: tarfile.TarFile, content: bytes, media_type: str) -> dict[str, Any]:
+def _add(archive: Any, content: bytes, media_type: str) -> dict[str, Any]:
     hexadecimal = hashlib.sha256(content).hexdigest()
     _add_file(archive, f"blobs/sha256/{hexadecimal}", io.BytesIO(content), len(content))
     return {"mediaType": media_type, "digest": f"sha256:{hexadecimal}", "size": len(content)}
 
 
-def _add_file(archive: tarfile.TarFile, name: str, content: IO[bytes], size: int) -> None:
+def _add_file(archive: Any, name: str, content: IO[bytes], size: int) -> None:
+    import tarfile  # noqa: PLC0415 - see oci_archive
+
     entry = tarfile.TarInfo(name)
     entry.size = size
     entry.mode = 0o644

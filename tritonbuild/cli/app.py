@@ -14,8 +14,9 @@ import typer
 
 from tritonbuild import api, backends, building, flags
 from tritonbuild.backends import plugins
-from tritonbuild.cli import arguments, options, settings
-from tritonbuild.composition import NVIDIA_REGISTRY, Composition
+from tritonbuild.cli import options, settings, show
+from tritonbuild.cli.composing import Wanted, composing
+from tritonbuild.composition import Composition
 from tritonbuild.engine import Health
 from tritonbuild.errors import InvalidInputError, UnhealthyEngineError
 
@@ -44,19 +45,12 @@ def _version(asked: bool) -> None:  # noqa: FBT001 - typer's callback
 
 
 @app.callback(invoke_without_command=True)
+@composing
 def build(  # noqa: PLR0913 - one parameter for each option
     context: typer.Context,
     *,
-    backend: options.Backends = [],  # noqa: B006 - typer copies it, here and below
-    repoagent: options.Repoagents = [],  # noqa: B006
-    cache: options.Caches = [],  # noqa: B006
-    enable_gpu: options.EnableGpu = True,
-    features: options.Features = [],  # noqa: B006
-    container_version: options.ContainerVersion = "",
-    image: options.Images = [],  # noqa: B006
-    registry: options.Registry = "",
+    wanted: Wanted,
     skip_pull: options.SkipPull = False,
-    exempt_library: options.ExemptLibraries = [],  # noqa: B006
     engine: options.EngineName = "",
     plugin: options.Plugins = [],  # noqa: B006
     output_name: options.OutputNames = [],  # noqa: B006
@@ -77,19 +71,8 @@ def build(  # noqa: PLR0913 - one parameter for each option
         plugins.load(name)
     if context.invoked_subcommand is not None:
         return
-    composition = Composition(
-        backends=tuple(backend),
-        repoagents=tuple(repoagent),
-        caches=tuple(cache),
-        container_version=container_version,
-        enable_gpu=enable_gpu,
-        features=tuple(features),
-        images=arguments.source_images(image),
-        registry=registry or config.registry or NVIDIA_REGISTRY,
-        catalog=config.catalog,
-        exempt_libraries=tuple(exempt_library),
-    )
-    for note in composition.notes if not quiet else ():
+    composition, notes = wanted.composition(config)
+    for note in notes if not quiet else ():
         _err(f"tritonbuild: {note}")
     if dry_run:
         _write(composition, Path(work_dir or "."))
@@ -152,6 +135,12 @@ def _engine_options(engine: str, values: Sequence[str]) -> dict[str, Any]:
         return flags.parse(record.options, values, engine=engine)
     pairs = (value.partition("=") for value in values)
     return {key.replace("-", "_"): value if equals else True for key, equals, value in pairs}
+
+
+app.command()(show.components)
+app.command()(show.models)
+app.command()(show.plan)
+app.command()(show.render)
 
 
 @app.command()

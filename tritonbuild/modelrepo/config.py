@@ -11,7 +11,7 @@ import functools
 import json
 import re
 from collections.abc import Mapping
-from importlib import resources
+from pathlib import Path
 from typing import Any, Final
 
 import attrs
@@ -133,7 +133,7 @@ def file_descriptor() -> Any:
     """
     from google.protobuf import descriptor_pb2  # noqa: PLC0415 - see parse
 
-    table = json.loads(resources.files(__package__).joinpath("schema.json").read_text(encoding="utf-8"))
+    table = json.loads(Path(__file__).with_name("schema.json").read_text(encoding="utf-8"))
     proto = descriptor_pb2.FileDescriptorProto(name="model_config.proto", package=_PACKAGE, syntax="proto3")
     made: dict[str, Any] = {"": proto}
     for full, fields in table["messages"].items():

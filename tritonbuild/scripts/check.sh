@@ -9,7 +9,7 @@ cp -p /etc/ld.so.cache /tritonbuild/etc/
 export LD_LIBRARY_PATH="/opt/tritonserver/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 {
     find /opt/tritonserver ! -type d \( -perm /111 -o -name '*.so' -o -name '*.so.*' \)
-    sed -n -e '/\.so$/p' -e '/\.so\./p' -e '/\/bin\//p' /tritonbuild/runtime.list
+    [ ! -e /tritonbuild/runtime.list ] || sed -n -e '/\.so$/p' -e '/\.so\./p' -e '/\/bin\//p' /tritonbuild/runtime.list
 } | sort -u | tr '\n' '\0' | xargs -0 -r grep -l -s -m 1 "^$(printf '\177')ELF" > /tritonbuild/elf || true
 
 # ldd names each file before its libraries when it is given more than one.

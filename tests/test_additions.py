@@ -1,0 +1,267 @@
+"""What users add: checked where it is given, put into the build context without following links out of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tritonbuild import additions, context
+from tritonbuild.composition import Composition
+from tritonbuild.errors import InvalidInputError
+from tritonbuild.recipe import containerfile
+
+
+def compose(**keywords: Any) -> Composition:
+    return Composition(**{"backends": ("python",), "container_version": "24.10", **keywords})
+
+
+def last_stage(composition: Composition) -> list[str]:
+    return containerfile(composition).rpartition("\nFROM ")[2].splitlines()
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "libtriton_mine.so").write_text("library")
+    return folder
+
+
+# --- components of one's own ---
+
+
+def test_a_compiled_backend(mine: Path) -> None:
+    composition = compose(backends=[f"mine={mine}"])
+    assert [component.name for component in composition.components] == ["mine"]
+    assert composition.context() == (("backends/mine", mine),)
+    text = containerfile(composition)
+    assert text.count("COPY --chown=0:0 backends/mine/ /opt/tritonserver/backends/mine/\n") == 2
+    assert "'backends/mine'" in text
+    assert "# Needs a build context with backends/mine and no network.\n" in text
+
+
+def test_a_backend_in_python_brings_the_python_backend(mine: Path) -> None:
+    (mine / "libtriton_mine.so").rename(mine / "model.py")
+    assert [component.name for component in compose(backends=[f"mine={mine}"]).components] == ["mine", "python"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "keyword", "library"),
+    [("repoagent", "repoagents", "libtritonrepoagent_my.so"), ("cache", "caches", "libtritoncache_my.so")],
+)
+def test_agents_and_caches(tmp_path: Path, kind: str, keyword: str, library: str) -> None:
+    message = f"folder '{tmp_path}' of {kind} 'my' has no {library}"
+    with pytest.raises(InvalidInputError, match=message):
+        compose(**{keyword: [f"my={tmp_path}"]})
+    (tmp_path / library).touch()
+    text = containerfile(compose(**{keyword: [f"my={tmp_path}"]}))
+    assert f"COPY --chown=0:0 {keyword}/my/ /opt/tritonserver/{keyword}/my/\n" in text
+
+
+def test_a_backend_in_place_of_the_releases(mine: Path) -> None:
+    (mine / "libtriton_identity.so").touch()
+    composition = compose(backends=[f"identity={mine}"])
+    assert composition.notes == (f"Triton backend 'identity' is the folder '{mine}', not the release's",)
+    assert "COPY --from=full --chown=0:0 /opt/tritonserver/backends/identity" not in containerfile(composition)
+
+
+REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
+    ("folder", {"backends": ["a=/nowhere"]}, "the folder of backend 'a', '/nowhere', does not exist", ""),
+    ("no folder", {"backends": ["a="]}, "the folder of backend 'a', '', does not exist", "say --backend a=FOLDER"),
+    ("name", {"backends": ["../a=/tmp"]}, "'../a' is not a component name", ""),
+    ("pip option", {"pip": ["--index-url=x"]}, "'--index-url=x' is not a requirement of pip's", ""),
+    ("pip line", {"pip": ["numpy\nRUN x"]}, "'numpy\\nRUN x' is not a requirement of pip's", ""),
+    (
+        "pip without python",
+        {"backends": ["identity"], "pip": ["numpy"]},
+        "pip packages are for the python backend, which is not chosen",
+        "add --backend python",
+    ),
+    ("requirements", {"requirements": ["/nowhere"]}, "requirements file '/nowhere' does not exist", "name a file"),
+    ("models", {"models": ["/nowhere"]}, "model repository '/nowhere' is not a folder", "name a local folder"),
+    ("models folder", {"models_folder": "a/b"}, "'a/b' is not a folder for models", ""),
+    ("models root", {"models_folder": "//"}, "'//' is not a folder for models", ""),
+    ("models up", {"models_folder": "/a/../b"}, "'/a/../b' is not a folder for models", ""),
+    ("variable", {"environment": {"a b": "c"}}, "'a b' is not the name of an environment variable", ""),
+    ("value", {"environment": {"A": "b\nUSER x"}}, "'b\\nUSER x' cannot be in environment variable A", ""),
+    ("label", {"labels": {"a b": "c"}}, "'a b' is not the name of a label", ""),
+    ("label value", {"labels": {"a": "b\n"}}, "'b\\n' cannot be in label a", ""),
+    ("user", {"user": "a b"}, "'a b' is not a user", "say triton-server, 1000 or 1000:1000"),
+    ("entrypoint", {"entrypoint": ["a\nb"]}, "'a\\nb' cannot be in the entry point", ""),
+    ("fragment", {"fragment": "/nowhere"}, "fragment '/nowhere' does not exist", "name a file"),
+    ("runtime", {"runtime": "instal"}, "unknown runtime 'instal'", "did you mean 'install'?"),
+    ("dcgm", {"dcgm": "copy"}, "--dcgm is for --runtime install", ""),
+    (
+        "base and min",
+        {"base": "a", "images": {"full": "b", "min": "c"}},
+        "--base and --image min,REF both name the base",
+        "give one of them",
+    ),
+    (
+        "feature",
+        {"container_version": "22.01", "features": ["python"]},
+        "release 22.01 has no Python packages of the server",
+        "23.09 is the first",
+    ),
+    ("platform", {"platform": "linux/s390x"}, "triton has no images for platform 'linux/s390x'", ""),
+    (
+        "not there",
+        {"backends": ["openvino"], "platform": "linux/arm64"},
+        "Triton backend 'openvino' is not on linux/arm64 in 24.10",
+        "",
+    ),
+    ("vllm", {"backends": ["vllm"], "runtime": "install"}, "--runtime install cannot make the 'vllm' flavour", ""),
+]
+
+
+@pytest.mark.parametrize(("keywords", "message", "hint"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
+def test_what_cannot_be_is_refused(keywords: dict[str, Any], message: str, hint: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        compose(**keywords)
+    assert str(caught.value) == message
+    assert caught.value.hint == hint or not hint
+    assert str(caught.value).isprintable()
+
+
+# --- the end of the image ---
+
+
+def test_how_the_image_ends(tmp_path: Path) -> None:
+    fragment = tmp_path / "fragment"
+    fragment.write_text("# a comment\r\nRUN echo \\\n  from here\n\nEXPOSE 8000\n")
+    composition = compose(
+        models=[tmp_path],
+        models_folder="/srv/models",
+        environment={"MONEY": "$5"},
+        labels={"com.example": 'a "b" $c'},
+        user="1000:1000",
+        entrypoint=["tini", "--"],
+        fragment=fragment,
+    )
+    lines = last_stage(composition)
+    assert "COPY --chown=0:0 models/ /srv/models/" in lines
+    assert '    MONEY="\\$5"' in lines
+    assert '    "com.example"="a \\"b\\" \\$c"' in lines
+    assert lines[-8:] == [
+        'ENTRYPOINT ["tini", "--"]',
+        "USER 1000:1000",
+        "# The user's own instructions.",
+        "# a comment",
+        "RUN echo \\",
+        "  from here",
+        "",
+        "EXPOSE 8000",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("FROM scratch", "has FROM in line 1"),
+        ("RUN a\n  from b AS c", "has FROM in line 2"),
+        ("RUN a \\\n# FROM\n\nFROM x", "has FROM in line 4"),
+        ("RUN a\0b", "has a control character in line 1"),
+        ("RUN a \\", "ends in the middle of an instruction"),
+    ],
+)
+def test_a_fragment_that_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "fragment"
+    path.write_text(text)
+    with pytest.raises(InvalidInputError, match=message):
+        additions.fragment(path)
+
+
+def test_a_fragment_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "fragment").write_bytes(b"\xff")
+    with pytest.raises(InvalidInputError, match="cannot be read as text"):
+        additions.fragment(tmp_path / "fragment")
+
+
+# --- pip ---
+
+
+def test_packages_of_pip_need_a_network_and_nothing_else_does(tmp_path: Path) -> None:
+    file = tmp_path / "r.txt"
+    file.write_text("requests\n")
+    composition = compose(pip=["numpy<2"], requirements=[file])
+    text = containerfile(composition)
+    assert composition.network
+    assert not compose().network
+    assert "FROM full AS packages\n" in text
+    assert "FROM packages AS runtime\n" in text
+    assert "/tmp/pip.sh 'numpy<2' '--requirement=/tritonbuild/requirements/0.txt'\n" in text
+    assert composition.context() == (("requirements/0.txt", file),)
+    assert "FROM full AS packages" not in containerfile(compose())
+
+
+def test_features_bring_what_is_not_needed_to_run() -> None:
+    plain, whole = containerfile(compose()), containerfile(compose(features=["nvidia"]))
+    for part in ("/opt/tritonserver/include", "/opt/tritonserver/python", "/opt/tritonserver/third-party-src"):
+        assert f"COPY --from=full --chown=0:0 {part} {part}\n" in whole
+        assert part not in plain
+    for part in ("'name=libjemalloc.so*'", "'name=libdcgm*.so*'", "'file=/usr/bin/dcgmi'"):
+        assert part in whole
+        assert part not in plain
+    old = containerfile(compose(container_version="22.01", features=["nvidia"]))
+    assert "/opt/tritonserver/python" not in old
+
+
+# --- the build context ---
+
+
+def test_folders_and_files_go_where_they_are_to_go(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "context"
+    (source / "deep").mkdir(parents=True)
+    target.mkdir()
+    (source / "deep" / "file").write_text("text")
+    (source / "relative").symlink_to("deep/file")
+    (source / "absolute").symlink_to(source / "deep")
+    context.fill(target, [("backends/a", source), ("requirements/0.txt", source / "deep" / "file")])
+    assert (target / "backends/a/deep/file").read_text() == "text"
+    assert (target / "backends/a/relative").readlink() == Path("deep/file")
+    assert (target / "backends/a/absolute").readlink() == Path("deep")
+    assert (target / "requirements/0.txt").read_text() == "text"
+
+
+@pytest.mark.parametrize("link", ["/etc/passwd", "../outside", "up/../../outside", "/nowhere"])
+def test_a_link_that_leads_out_is_refused(tmp_path: Path, link: str) -> None:
+    source = tmp_path / "source"
+    (source / "up").mkdir(parents=True)
+    (tmp_path / "outside").write_text("secret")
+    (source / "link").symlink_to(link)
+    (tmp_path / "context").mkdir()
+    with pytest.raises(InvalidInputError, match="leads out of"):
+        context.fill(tmp_path / "context", [("a", source)])
+    assert not os.path.lexists(tmp_path / "context" / "a" / "link")
+
+
+def test_two_repositories_with_one_model_are_refused(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name / "model").mkdir(parents=True)
+    (tmp_path / "context").mkdir()
+    with pytest.raises(InvalidInputError, match="two folders have 'model'"):
+        context.fill(tmp_path / "context", [("models", tmp_path / "a"), ("models", tmp_path / "b")])
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "context").mkdir()
+    os.mkfifo(tmp_path / "a" / "pipe")
+    with pytest.raises(InvalidInputError, match="is neither a file nor a folder"):
+        context.fill(tmp_path / "context", [("a", tmp_path / "a")])
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@given(text=st.text(max_size=40))
+def test_a_fragment_is_taken_as_it_is_or_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "fragment"
+    path.write_text(text, encoding="utf-8", errors="surrogatepass", newline="")
+    with contextlib.suppress(InvalidInputError):
+        lines = last_stage(compose(fragment=path))
+        assert not any(line.upper().startswith("FROM ") for line in lines[lines.index("WORKDIR /opt/tritonserver") :])

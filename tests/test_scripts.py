@@ -1,0 +1,58 @@
+"""Scripts of a Containerfile that can be run outside of one: what they call, with stand-ins on the path."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import tritonbuild
+
+SCRIPTS = Path(tritonbuild.__file__).parent / "scripts"
+
+
+def pip(tmp_path: Path, *words: str, works: bool = True) -> tuple[subprocess.CompletedProcess[str], list[list[str]]]:
+    """Run pip.sh with a python3 that writes down how pip is called."""
+    folder, calls = tmp_path / "bin", tmp_path / "calls"
+    folder.mkdir()
+    program = folder / "python3"
+    program.write_text(
+        f"""#!/bin/sh
+case $1 in
+    -m)
+        {"true" if works else "exit 1"}
+        [ "$3" = --version ] || (IFS='\t'; printf '%s\\n' "$*" >> '{calls}')
+        ;;
+    -I) exec '{sys.executable}' -c "import sys; sys.executable = '{program}'
+$3" ;;
+esac
+"""
+    )
+    program.chmod(0o755)
+    env = {**os.environ, "PATH": f"{folder}:/usr/bin:/bin"}
+    argv = ["/bin/sh", str(SCRIPTS / "pip.sh"), *words]
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
+    lines = calls.read_text().splitlines() if calls.exists() else []
+    return done, [line.split("\t") for line in lines]
+
+
+INSTALL = ["-m", "pip", "install", "--no-cache-dir", "--upgrade"]
+
+
+def test_pip_is_called_once_for_each_group_of_words(tmp_path: Path) -> None:
+    done, calls = pip(
+        tmp_path, "pip", "--", "wheel", "numpy<2", "--", "--requirement=/a b/0.txt", "x; python_version>'3'"
+    )
+    assert done.returncode == 0, done.stderr
+    assert calls == [
+        [*INSTALL, "pip"],
+        [*INSTALL, "wheel", "numpy<2"],
+        [*INSTALL, "--requirement=/a b/0.txt", "x; python_version>'3'"],
+    ]
+
+
+def test_an_interpreter_without_pip_is_named(tmp_path: Path) -> None:
+    done, calls = pip(tmp_path, "numpy", works=False)
+    assert (done.returncode, calls) == (1, [])
+    assert done.stderr == "tritonbuild: python3 has no pip in this image, so that no package can be installed\n"

@@ -1,0 +1,169 @@
+"""The commands that show and build nothing: components, models, plan, render. None of them opens a connection."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import attrs
+import typer
+
+from tritonbuild import api, building, modelrepo
+from tritonbuild.catalog import Catalog, Component
+from tritonbuild.cli import options, settings
+from tritonbuild.cli.composing import Wanted, composing
+from tritonbuild.composition import PLATFORM
+
+
+def components(
+    *,
+    container_version: options.ContainerVersion = "",
+    platform: options.Platform = PLATFORM,
+    enable_gpu: options.EnableGpu = True,
+    as_json: options.Json = False,
+) -> None:
+    """Show what can be composed of a release."""
+    catalog = settings.read().catalog
+    version = container_version or catalog.newest()
+    release = catalog.release(version)
+    found = catalog.components(version, platform=platform, gpu=enable_gpu)
+    if as_json:
+        record = {
+            "container_version": version,
+            "known": release.known,
+            "triton_version": release.triton_version,
+            "ubuntu_version": release.ubuntu_version,
+            "python_version": release.python_version,
+            "platform": platform,
+            "gpu": enable_gpu,
+            "images": {name: catalog.image(version, name) for name in release.variants},
+            "components": [_component(component) for component in found],
+        }
+        _out(json.dumps(record))
+        return
+    if not release.known:
+        _err([f"release {version} is newer than the catalog: taken to be like {catalog.newest()}"])
+    rows = [("KIND", "NAME", "RELEASES", "ALSO CALLED", "WHAT IT IS")]
+    rows += [(c.kind, c.name, c.releases, ", ".join(c.aliases) or "-", _line(c, catalog)) for c in found]
+    _table(rows)
+
+
+def models(
+    folder: Annotated[list[str], typer.Argument(metavar="DIR...", help="Model repositories.")],
+    *,
+    as_json: options.Json = False,
+) -> None:
+    """Show which components the models of a repository need, and why."""
+    repository = modelrepo.read(folder)
+    if as_json:
+        _out(json.dumps(attrs.asdict(repository)))
+        return
+    rows = [("MODEL", "NEEDS", "BECAUSE")]
+    remarks = []
+    for model in repository.models:
+        for place, need in enumerate(model.needs or (None,)):
+            name = model.name if place == 0 else ""
+            rows.append((name, f"{need.kind} {need.name}" if need else "-", need.reason if need else "-"))
+        remarks += [f"model {model.name!r}: {note}" for note in model.notes]
+        for problem in model.problems:
+            hint = f" ({problem.hint})" if problem.hint else ""
+            remarks.append(f"model {model.name!r}: {problem.message}{hint}")
+    _table(rows)
+    _err(remarks)
+
+
+@composing
+def plan(*, wanted: Wanted, quiet: options.Quiet = False, as_json: options.Json = False) -> None:
+    """Show what a build would take: components, and every image that a mirror has to hold."""
+    composition, notes = wanted.composition(settings.read())
+    found = api.plan(composition)
+    if as_json:
+        record = {
+            "container_version": composition.container_version,
+            "platform": composition.platform,
+            "gpu": composition.enable_gpu,
+            "runtime": composition.runtime,
+            "components": [_component(component) for component in composition.components],
+            "images": dict(found.images),
+            "network": found.network,
+            "context": sorted({place for place, _ in found.context}),
+            "notes": list(notes),
+        }
+        _out(json.dumps(record))
+        return
+    _err(notes if not quiet else ())
+    _table(
+        [
+            *((f"{component.kind}:", component.name) for component in composition.components),
+            *((f"{name}:", reference) for name, reference in found.images.items()),
+            ("network:", "needed" if found.network else "not needed"),
+        ]
+    )
+
+
+@composing
+def render(
+    *,
+    wanted: Wanted,
+    output: Annotated[str, typer.Option("--output", metavar="PATH", help="A file, or a folder for one.")] = "",
+    buildkit: Annotated[  # noqa: ARG001 - one text suits both
+        bool, typer.Option("--buildkit/--no-buildkit", help="For builders with or without BuildKit: the same text.")
+    ] = True,
+    quiet: options.Quiet = False,
+) -> None:
+    """Write the Containerfile to stdout, or to a file."""
+    composition, notes = wanted.composition(settings.read())
+    _err(notes if not quiet else ())
+    if not output:
+        sys.stdout.write(api.get_containerfile(composition))
+        sys.stdout.flush()
+        return
+    _out(str(building.write_containerfile(api.get_containerfile(composition), Path(output))))
+
+
+def _component(component: Component) -> dict[str, Any]:
+    """Return a component as it is shown in JSON; documented in docs/catalog.md."""
+    return {
+        "kind": component.kind,
+        "name": component.name,
+        "aliases": list(component.aliases),
+        "directory": component.directory,
+        "releases": [component.first, component.last],
+        "platforms": list(component.platforms),
+        "gpu": component.gpu,
+        "cpu": component.cpu,
+        "requires": list(component.requires),
+        "images": list(component.images),
+        "version": component.version,
+        "description": component.description,
+        "notes": list(component.notes),
+        "own": component.own,
+    }
+
+
+def _line(component: Component, catalog: Catalog) -> str:
+    """Return what a list says of a component."""
+    text = component.description or ("an entry of yours" if component.own else "-")
+    remarks = [f"needs {name}" for name in component.requires]
+    remarks += [] if "full" in component.images else [f"in {' and '.join(component.images)} images alone"]
+    if component.last != catalog.newest() and not component.own:
+        remarks.append(f"until {component.last}")
+    return f"{text} ({'; '.join(remarks)})" if remarks else text
+
+
+def _table(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    for *cells, end in rows:
+        _out("  ".join((*(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)), end)))
+
+
+def _out(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - a result
+
+
+def _err(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(f"tritonbuild: {line}", file=sys.stderr, flush=True)  # noqa: T201 - everything else

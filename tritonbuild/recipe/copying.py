@@ -1,0 +1,102 @@
+"""The `copy` runtime: what the components need comes out of the full image.
+
+Stages, all from images alone, with no network and, but for what the user adds, an empty build context:
+
+`full`
+    the image with everything.
+`packages`
+    on the full image, where the user wants packages of pip: the full image with these.
+`base-content`
+    on the base: what it has, and its accounts with the server's user.
+`runtime`
+    on the full image: what the chosen components need and the base lacks.
+`composed`
+    the base with the server, the components (a layer each) and the runtime.
+`check`
+    on `composed`: the loader's cache, and the search for libraries that are missing, which fails the build.
+last
+    `composed` with the loader's cache.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tritonbuild.composition import Composition
+from tritonbuild.containerfile import Copy, Stage, Word
+from tritonbuild.recipe import parts
+
+CA_CERTIFICATES: Final = "/etc/ssl/certs/ca-certificates.crt"
+"""Read by the server for model repositories in S3, GCS and Azure."""
+
+_FEATURE_LIBRARIES: Final = {
+    "allocators": ("libjemalloc.so*", "libtcmalloc*.so*"),
+    "dcgm": ("libdcgm*.so*", "libnvperf_dcgm_host.so*"),
+}
+_FEATURE_FILES: Final = {"dcgm": ("/usr/bin/dcgmi", "/usr/bin/nv-hostengine")}
+
+
+def stages(composition: Composition) -> list[Stage]:
+    """Return the stages of a build that copies."""
+    sources = composition.sources()
+    calls = parts.pip_calls(composition)
+    packages = Stage(base="full", name="packages", instructions=(Word("USER", "root"), *parts.pip(composition, calls)))
+    return [
+        Stage(base=str(sources["full"]), name="full"),
+        *([packages] if calls else []),
+        Stage(
+            base=str(sources["min"]),
+            name="base-content",
+            instructions=(Word("USER", "root"), parts.script("base.sh")),
+        ),
+        _runtime(composition, "packages" if calls else "full"),
+        _composed(composition, str(sources["min"])),
+        parts.check(
+            composition, Copy(sources=("/tritonbuild/runtime.list",), target="/tritonbuild/", from_stage="runtime")
+        ),
+        parts.last(composition),
+    ]
+
+
+def _runtime(composition: Composition, base: str) -> Stage:
+    recipe = composition.recipe()
+    folders = [c.directory for c in composition.components if c.directory]
+    opened = [*recipe.dlopen, *(name for c in composition.components for name in c.dlopen)]
+    read = [*(copy.source for copy in recipe.sagemaker_copies), CA_CERTIFICATES]
+    for feature, names in _FEATURE_LIBRARIES.items():
+        if composition.has(feature):
+            opened += names
+            read += _FEATURE_FILES.get(feature, ())
+    own = [
+        parts.brought(component, composition, parts.ROOT)
+        for component in composition.components
+        if any((folder.kind, folder.name) == (component.kind, component.name) for folder in composition.own)
+    ]
+    return Stage(
+        base=base,
+        name="runtime",
+        instructions=(
+            Word("USER", "root"),
+            *own,
+            Copy(sources=("/tritonbuild/",), target="/tritonbuild/base/", from_stage="base-content"),
+            parts.script(
+                "runtime.sh",
+                *folders,
+                *(f"name={name}" for name in dict.fromkeys(opened)),
+                *(f"file={path}" for path in read),
+            ),
+        ),
+    )
+
+
+def _composed(composition: Composition, base: str) -> Stage:
+    return Stage(
+        base=base,
+        name="composed",
+        instructions=(
+            Copy(sources=("/tritonbuild/etc/",), target="/etc/", from_stage="base-content"),
+            *parts.server(composition, parts.ROOT, headers=composition.has("headers")),
+            Copy(sources=("/tritonbuild/runtime/",), target="/", from_stage="runtime"),
+            parts.environment(composition),
+        ),
+    )

@@ -1,0 +1,108 @@
+"""The `install` runtime: the distribution's packages, NVIDIA's and pip's, as the release's compose.py has them.
+
+Stages:
+
+`full`, `gpu-min`
+    the image with everything; for CPU compositions that need files of it, the GPU flavour's min image.
+`extras`
+    on the full image: files that not every full image has, where this one has them.
+`composed`
+    the base with packages, the user, the server and the components.
+`check`, last
+    as with `copy`.
+
+What is installed is decided by the release and the target platform; the scripts look at the base they run in, never
+at the machine that wrote the Containerfile. docs/from-compose.md lists where this differs from compose.py on purpose.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tritonbuild.catalog import Recipe
+from tritonbuild.composition import Composition
+from tritonbuild.containerfile import Copy, Instruction, Stage, Word
+from tritonbuild.recipe import parts
+
+_DCGM_LIBRARIES: Final = ("libdcgm*.so.*",)
+_SERVER_LIBRARIES: Final = ("libcudart.so.*", "libdcgm.so.*")
+"""What the server of the GPU flavour is linked to, and a base for CPUs does not have: the CPU-only full image, which
+compose.py reckons with, is not published."""
+
+ADDED_PACKAGES: Final = ("ca-certificates",)
+"""Beside compose.py's: what curl, and the server with S3, GCS and Azure, cannot do without."""
+
+
+ADDED_FOR: Final = {"pytorch": ("libgomp1",)}
+"""What a backend is linked to and compose.py has not in every release: not before 22.04."""
+
+
+def stages(composition: Composition) -> list[Stage]:
+    """Return the stages of a build that installs."""
+    sources = composition.sources()
+    gpu_min = [Stage(base=str(sources["gpu-min"]), name="gpu-min")] if "gpu-min" in sources else []
+    return [
+        Stage(base=str(sources["full"]), name="full"),
+        *gpu_min,
+        _extras(composition),
+        _composed(composition, str(sources["min"])),
+        parts.check(composition),
+        parts.last(composition),
+    ]
+
+
+def _extras(composition: Composition) -> Stage:
+    recipe = composition.recipe()
+    libraries = _SERVER_LIBRARIES if not recipe.gpu else _DCGM_LIBRARIES if composition.dcgm == "copy" else ()
+    files = [f"file={copy.source}" for copy in recipe.sagemaker_copies]
+    run = parts.script("extras.sh", *files, *(f"library={name}" for name in libraries))
+    return Stage(base="full", name="extras", instructions=(Word("USER", "root"), run))
+
+
+def _composed(composition: Composition, base: str) -> Stage:
+    recipe = composition.recipe()
+    owner = recipe.chown or ""
+    calls = [list(call) for component in composition.components for call in component.pip]
+    instructions: list[Instruction] = [
+        Word("USER", "root"),
+        parts.script("user.sh", recipe.user.name, str(recipe.user.uid), *recipe.user.removes),
+        parts.script("packages.sh", *_packages(composition, recipe)),
+        *parts.pip(composition, [*calls, *parts.pip_calls(composition)]),
+        *([parts.script("compat.sh")] if recipe.gpu else []),
+        *(
+            Copy(sources=(copy.source,), target=_place(copy.source, copy.destination), from_stage="gpu-min")
+            for component in composition.components
+            for copy in component.copies
+        ),
+        *parts.server(composition, owner, headers=True),
+        Copy(sources=("/tritonbuild/extras/",), target="/", from_stage="extras"),
+        parts.environment(composition),
+    ]
+    return Stage(base=base, name="composed", instructions=tuple(instructions))
+
+
+def _place(source: str, destination: str) -> str:
+    """Return the file that *source* becomes; compose.py's `FOLDER/.` keeps its name."""
+    return f"{destination[:-1]}{source.rpartition('/')[2]}" if destination.endswith("/.") else destination
+
+
+def _packages(composition: Composition, recipe: Recipe) -> list[str]:
+    """Return the arguments of packages.sh."""
+    added = [*ADDED_PACKAGES, *(name for c in composition.components for name in ADDED_FOR.get(c.name, ()))]
+    names = [*recipe.apt, *added, *(name for c in composition.components for name in c.apt)]
+    nvidia = list(recipe.cuda_apt)
+    recommends = ""
+    if recipe.dcgm and composition.dcgm == "package":
+        nvidia += recipe.dcgm.pinned()
+        recommends = "recommends=yes" if recipe.dcgm.recommends else ""
+    arguments = [f"arch={recipe.arch}", *(f"apt={name}" for name in sorted(set(names)))]
+    if nvidia:
+        repository = recipe.repository
+        arguments += [
+            f"ubuntu={recipe.release.ubuntu_version}",
+            f"repository={repository.url}",
+            f"keyring={repository.keyring}" if repository.keyring else f"key={repository.key}",
+            *([recommends] if recommends else []),
+            *(f"nvidia={name}" for name in nvidia),
+        ]
+    return arguments

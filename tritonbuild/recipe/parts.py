@@ -1,0 +1,145 @@
+"""What both runtimes have in common: scripts, the server's files, the environment, how the image ends."""
+
+from __future__ import annotations
+
+import pkgutil
+import re
+from typing import Final
+
+from tritonbuild.catalog import Component
+from tritonbuild.composition import Composition
+from tritonbuild.containerfile import Comment, Copy, Entrypoint, Env, Fragment, Instruction, Label, Script, Stage, Word
+
+SERVER: Final = "/opt/tritonserver"
+HEADERS: Final = f"{SERVER}/include"
+"""For compiling backends; not needed to run."""
+
+FEATURE_FOLDERS: Final = {"python": f"{SERVER}/python", "sources": f"{SERVER}/third-party-src"}
+"""Folders of the full image that are not needed to run."""
+
+ROOT: Final = "0:0"
+
+TENSORFLOW: Final = frozenset({"tensorflow", "tensorflow1", "tensorflow2"})
+"""Whose variables compose.py gives to every image."""
+
+DALI_PACKAGES: Final = f"{SERVER}/backends/dali/wheel/dali:$PYTHONPATH"
+"""Where the dali backend's Python package is; compose.py says so from 24.05 on alone."""
+
+
+def script(name: str, *arguments: str) -> Script:
+    """Return the instruction that runs a script of ours."""
+    text = (pkgutil.get_data("tritonbuild", f"scripts/{name}") or b"").decode()
+    return Script(name=name, text=text, arguments=arguments)
+
+
+def copied(path: str, owner: str) -> Copy:
+    """Copy a folder or file of the full image to the same path."""
+    return Copy(sources=(path,), target=path, from_stage="full", chown=owner)
+
+
+def brought(component: Component, composition: Composition, owner: str) -> Copy:
+    """Copy a component, out of the full image or the build context, to its place."""
+    target = f"{SERVER}/{component.directory}"
+    if any((folder.kind, folder.name) == (component.kind, component.name) for folder in composition.own):
+        return Copy(sources=(f"{component.directory}/",), target=f"{target}/", chown=owner)
+    return copied(target, owner)
+
+
+def server(composition: Composition, owner: str, *, headers: bool) -> list[Instruction]:
+    """Return the instructions that copy entry point, server and components."""
+    recipe = composition.recipe()
+    folders = [copy.source for copy in recipe.core_copies if copy.source.rpartition("/")[2] not in recipe.core_files]
+    if not headers:
+        folders.remove(HEADERS)
+    folders += [folder for feature, folder in FEATURE_FOLDERS.items() if composition.has(feature)]
+    return [
+        *(copied(path, ROOT) for path in recipe.entrypoint_files),
+        Copy(
+            sources=tuple(f"{SERVER}/{name}" for name in recipe.core_files),
+            target=f"{SERVER}/",
+            from_stage="full",
+            chown=owner,
+        ),
+        *(copied(folder, owner) for folder in folders),
+        *(brought(component, composition, owner) for component in composition.components if component.directory),
+    ]
+
+
+def environment(composition: Composition) -> Env:
+    """Return the image's environment; values may refer to the base's.
+
+    A search path that ends with the base's does so only where the base has one: an empty last element would be the
+    working directory. Every base has a PATH.
+    """
+    recipe = composition.recipe()
+    names = {component.name for component in composition.components if component.kind == "backend"}
+    env = {**recipe.env_with(composition.components), **recipe.cpu_env}
+    if not names & TENSORFLOW:
+        env = {name: value for name, value in env.items() if not name.startswith("TF_")}
+    if "dali" in names:
+        env.setdefault("PYTHONPATH", DALI_PACKAGES)
+    return Env(
+        {
+            name: value if name == "PATH" else re.sub(rf":\$(?:{name}|\{{{name}\}})$", f"${{{name}:+:${name}}}", value)
+            for name, value in env.items()
+        },
+        expand=True,
+    )
+
+
+def pip_calls(composition: Composition) -> list[list[str]]:
+    """Return what the user wants of pip, as the words of its calls."""
+    words = list(composition.pip)
+    words += [f"--requirement=/tritonbuild/requirements/{n}.txt" for n, _ in enumerate(composition.requirements)]
+    return [words] if words else []
+
+
+def pip(composition: Composition, calls: list[list[str]]) -> list[Instruction]:
+    """Return the instructions that install Python packages; none where there is no call."""
+    if not calls:
+        return []
+    words = [word for call in calls for word in ("--", *call)][1:]
+    files = Copy(sources=("requirements/",), target="/tritonbuild/requirements/")
+    return [*([files] if composition.requirements else []), script("pip.sh", *words)]
+
+
+def check(composition: Composition, *before: Instruction) -> Stage:
+    """Return the stage that renews the loader's cache and fails where a library is missing."""
+    run = script("check.sh", *composition.exempt_libraries)
+    return Stage(base="composed", name="check", instructions=(Word("USER", "root"), *before, run))
+
+
+def last(composition: Composition) -> Stage:
+    """Return the stage that is the image."""
+    recipe, base = composition.recipe(), composition.sources()["min"]
+    labels = {
+        **recipe.labels,
+        **recipe.sagemaker_labels,
+        "org.opencontainers.image.base.name": str(base),
+        **({"org.opencontainers.image.base.digest": base.digest} if base.digest else {}),
+        "org.opencontainers.image.version": composition.container_version,
+        **composition.labels,
+    }
+    instructions: list[Instruction] = [
+        Copy(sources=("/tritonbuild/etc/ld.so.cache",), target="/etc/ld.so.cache", from_stage="check")
+    ]
+    if composition.models:
+        instructions.append(Copy(sources=("models/",), target=f"{composition.models_folder}/", chown=ROOT))
+    if composition.environment:
+        instructions.append(Env(composition.environment))
+    instructions += [
+        Label(labels),
+        Word("WORKDIR", recipe.workdir),
+        Entrypoint(composition.entrypoint or recipe.entrypoint),
+    ]
+    if composition.user:
+        instructions.append(Word("USER", composition.user))
+    else:
+        instructions.append(
+            Comment(
+                "The server runs as root unless told otherwise, as in NVIDIA's images; triton-server (1000) exists."
+            )
+        )
+    if composition.instructions:
+        instructions += [Comment("The user's own instructions."), Fragment(composition.instructions)]
+    return Stage(base="composed", instructions=tuple(instructions))
