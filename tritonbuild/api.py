@@ -133,7 +133,6 @@ def build(  # noqa: PLR0913 - DESIGN's signature, and what concerns the run
         BuildFailedError: The engine ended without an image; the error has its command and last lines.
     """
     wanted, engine_options = _split(composition, features, options)
-    text = recipe.containerfile(wanted)
     tags = _tags(image_tag, engine_options)
     if backend == backends.AUTO:
         engine, answer = backends.choose()
@@ -141,7 +140,7 @@ def build(  # noqa: PLR0913 - DESIGN's signature, and what concerns the run
         engine, answer = backends.get_backend(backend), None
     return build_text(
         engine,
-        text,
+        (engine.document or recipe.containerfile)(wanted),
         tags,
         context=wanted.context(),
         network=wanted.network,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -18,6 +19,10 @@ NVIDIA_REGISTRY: Final = "nvcr.io/nvidia"
 PLATFORM: Final = "linux/amd64"
 """What a composition is for unless it says so: never what it is made on."""
 
+TENSORFLOW: Final = frozenset({"tensorflow", "tensorflow1", "tensorflow2"})
+"""Whose variables compose.py gives to every image."""
+DALI_PACKAGES: Final = "/opt/tritonserver/backends/dali/wheel/dali:$PYTHONPATH"
+"""Where the dali backend's Python package is; compose.py says so from 24.05 on alone."""
 FEATURES: Final = ("allocators", "dcgm", "headers", "nvidia", "python", "sources")
 RUNTIMES: Final = ("copy", "install")
 DCGM_WAYS: Final = ("copy", "none", "package")
@@ -284,6 +289,36 @@ class Composition:
         if not self.needs_gpu_min:
             found.pop("gpu-min", None)
         return found
+
+    def variables(self) -> dict[str, str]:
+        """Return the image's environment, the user's own left out; values may refer to the base's.
+
+        A search path that ends with the base's does so only where the base has one: an empty last element would be
+        the working directory. Every base has a PATH.
+        """
+        recipe = self.recipe()
+        names = {component.name for component in self.components if component.kind == "backend"}
+        env = {**recipe.env_with(self.components), **recipe.cpu_env}
+        if not names & TENSORFLOW:
+            env = {name: value for name, value in env.items() if not name.startswith("TF_")}
+        if "dali" in names:
+            env.setdefault("PYTHONPATH", DALI_PACKAGES)
+        return {
+            name: value if name == "PATH" else re.sub(rf":\$(?:{name}|\{{{name}\}})$", f"${{{name}:+:${name}}}", value)
+            for name, value in env.items()
+        }
+
+    def image_labels(self) -> dict[str, str]:
+        """Return the image's labels, the user's own included."""
+        recipe, base = self.recipe(), self.sources()["min"]
+        return {
+            **recipe.labels,
+            **recipe.sagemaker_labels,
+            "org.opencontainers.image.base.name": str(base),
+            **({"org.opencontainers.image.base.digest": base.digest} if base.digest else {}),
+            "org.opencontainers.image.version": self.container_version,
+            **self.labels,
+        }
 
     @property
     def needs_gpu_min(self) -> bool:

@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -61,6 +61,8 @@ class Engine:
         makes_image: Takes the options as a mapping; returns whether the build makes an image, not only files.
         adapt: Takes the probe's answer and the options as keywords; raises `InvalidInputError` for an option that
             this version or configuration of the engine lacks, and may return other options, which then count.
+        document: Takes a `Composition`; returns what the engine reads in place of a Containerfile. None for one that
+            reads Containerfiles.
         follow_up: Takes the image id, *scratch* (a private folder) and the options as keywords; yields the commands
             (argv after *binary*) that remain once the image is built: a push, a save to an archive. Each is run
             before the next is asked for. The manifest's digest can be left in the file `digest` of *scratch*.
@@ -81,6 +83,7 @@ class Engine:
     result_options: tuple[str, ...] = ("iidfile",)
     makes_image: Callable[[Mapping[str, object]], bool] = lambda _: True
     adapt: Callable[..., Mapping[str, object] | None] | None = None
+    document: Callable[[Any], str] | None = None
     follow_up: Callable[..., Iterable[Sequence[str]]] | None = None
     shared: tuple[str, ...] = ()
     id_query: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from tritonbuild.backends import buildah, buildctl, buildx, docker, nerdctl, plugins, podman
+from tritonbuild.backends import buildah, buildctl, buildx, docker, embedded, nerdctl, plugins, podman
 from tritonbuild.engine import Engine, Health, start_probe
 from tritonbuild.errors import InvalidInputError, UnhealthyEngineError, UnknownNameError
 
@@ -20,25 +20,26 @@ AUTO: Final = "auto"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*", re.ASCII)
 
 _BUILTIN: Final[Mapping[str, Engine]] = {
-    engine.name: engine
-    for engine in (docker.ENGINE, podman.ENGINE, buildah.ENGINE, nerdctl.ENGINE, buildx.ENGINE, buildctl.ENGINE)
+    module.ENGINE.name: module.ENGINE for module in (docker, podman, buildah, nerdctl, buildx, buildctl, embedded)
 }
 """In the order in which `auto` tries them: first those after which the image is where its user runs images.
 
-buildx comes after docker, without which it is not healthy; buildctl is last, since it stores nothing.
+buildx comes after docker, without which it is not healthy; buildctl after all of them, since it stores nothing.
 """
 
 _registered: Final[dict[str, Engine]] = dict(_BUILTIN)
 
 
 def engines() -> tuple[Engine, ...]:
-    """Return every registered engine, in the order in which `auto` tries them; those of installed plug-ins last.
+    """Return every registered engine, in the order in which `auto` tries them.
+
+    Those of plug-ins come after ours, and last what needs no program but tritonbuild.
 
     Raises:
         TritonBuildError: A plug-in cannot be loaded.
     """
     plugins.load_installed()
-    return tuple(_registered.values())
+    return tuple(sorted(_registered.values(), key=lambda engine: engine.document is not None))
 
 
 def get_backend(backend: str) -> Engine:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -82,41 +83,52 @@ def document(composition: Composition) -> str:
     Raises:
         InvalidInputError: It needs something to be run inside the image.
     """
+    cannot = [what for what, wanted in _needs_running(composition).items() if wanted]
+    if cannot:
+        raise InvalidInputError(
+            f"the embedded engine runs nothing and takes no files of yours, so it cannot do {cannot[0]}",
+            hint="use another engine: tritonbuild engines shows which can build",
+        )
     recipe = composition.recipe()
     sources = composition.sources()
     headers = "headers" in composition.features
-    labels = {
-        **recipe.labels,
-        **recipe.sagemaker_labels,
-        "org.opencontainers.image.version": composition.container_version,
-    }
-    for component in composition.components:
-        if not component.directory:
-            raise InvalidInputError(
-                f"{component.kind} {component.name} has no folder to copy", hint="use another engine"
-            )
+    folders = [one for one in composition.components if one.directory]
     request = Request(
         full=str(sources["full"]),
         base=str(sources["min"]),
+        platform=composition.platform,
         core=tuple(copy.source for copy in recipe.core_copies if headers or copy.source != HEADERS),
         optional=recipe.entrypoint_files,
         components=tuple(
             Component(title=f"{one.kind} {one.name}", folder=f"{SERVER}/{one.directory}", opened=one.dlopen)
-            for one in composition.components
+            for one in folders
         ),
         opened=recipe.dlopen,
         read=(*(copy.source for copy in recipe.sagemaker_copies), CA_CERTIFICATES),
-        env={**recipe.env_with(composition.components), **recipe.cpu_env},
-        labels=labels,
+        env={**composition.variables(), **composition.environment},
+        labels=composition.image_labels(),
         labels_from_full=recipe.labels_from_full,
         env_from_full=recipe.env_from_full,
-        entrypoint=recipe.entrypoint,
+        entrypoint=composition.entrypoint or recipe.entrypoint,
         workdir=recipe.workdir,
         user=User(name=recipe.user.name, uid=recipe.user.uid, gid=recipe.user.gid, removes=recipe.user.removes),
+        run_as=composition.user,
         exempt=composition.exempt_libraries,
         title=f"Triton Inference Server {composition.container_version}",
     )
     return request.to_json().decode()
+
+
+def _needs_running(composition: Composition) -> Mapping[str, object]:
+    """Return what this engine cannot do, and whether the composition wants it."""
+    return {
+        "the runtime 'install'": composition.runtime != "copy",
+        "pip packages": composition.pip or composition.requirements,
+        "a fragment": composition.instructions,
+        "components of your own": composition.own,
+        "models in the image": composition.models,
+        f"the features {', '.join(composition.features)}": set(composition.features) - {"headers"},
+    }
 
 
 def health() -> Health:
@@ -146,5 +158,6 @@ ENGINE: Final = Engine(
     health=health,
     construct_build_args=construct_build_args,
     options=OPTIONS,
+    document=document,
     result_options=("iidfile", "metadata_file"),
 )

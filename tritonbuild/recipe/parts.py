@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pkgutil
-import re
 from typing import Final
 
 from tritonbuild.catalog import Component
@@ -18,12 +17,6 @@ FEATURE_FOLDERS: Final = {"python": f"{SERVER}/python", "sources": f"{SERVER}/th
 """Folders of the full image that are not needed to run."""
 
 ROOT: Final = "0:0"
-
-TENSORFLOW: Final = frozenset({"tensorflow", "tensorflow1", "tensorflow2"})
-"""Whose variables compose.py gives to every image."""
-
-DALI_PACKAGES: Final = f"{SERVER}/backends/dali/wheel/dali:$PYTHONPATH"
-"""Where the dali backend's Python package is; compose.py says so from 24.05 on alone."""
 
 
 def script(name: str, *arguments: str) -> Script:
@@ -66,25 +59,8 @@ def server(composition: Composition, owner: str, *, headers: bool) -> list[Instr
 
 
 def environment(composition: Composition) -> Env:
-    """Return the image's environment; values may refer to the base's.
-
-    A search path that ends with the base's does so only where the base has one: an empty last element would be the
-    working directory. Every base has a PATH.
-    """
-    recipe = composition.recipe()
-    names = {component.name for component in composition.components if component.kind == "backend"}
-    env = {**recipe.env_with(composition.components), **recipe.cpu_env}
-    if not names & TENSORFLOW:
-        env = {name: value for name, value in env.items() if not name.startswith("TF_")}
-    if "dali" in names:
-        env.setdefault("PYTHONPATH", DALI_PACKAGES)
-    return Env(
-        {
-            name: value if name == "PATH" else re.sub(rf":\$(?:{name}|\{{{name}\}})$", f"${{{name}:+:${name}}}", value)
-            for name, value in env.items()
-        },
-        expand=True,
-    )
+    """Return the image's environment; values may refer to the base's."""
+    return Env(composition.variables(), expand=True)
 
 
 def pip_calls(composition: Composition) -> list[list[str]]:
@@ -111,15 +87,7 @@ def check(composition: Composition, *before: Instruction) -> Stage:
 
 def last(composition: Composition) -> Stage:
     """Return the stage that is the image."""
-    recipe, base = composition.recipe(), composition.sources()["min"]
-    labels = {
-        **recipe.labels,
-        **recipe.sagemaker_labels,
-        "org.opencontainers.image.base.name": str(base),
-        **({"org.opencontainers.image.base.digest": base.digest} if base.digest else {}),
-        "org.opencontainers.image.version": composition.container_version,
-        **composition.labels,
-    }
+    recipe = composition.recipe()
     instructions: list[Instruction] = [
         Copy(sources=("/tritonbuild/etc/ld.so.cache",), target="/etc/ld.so.cache", from_stage="check")
     ]
@@ -128,7 +96,7 @@ def last(composition: Composition) -> Stage:
     if composition.environment:
         instructions.append(Env(composition.environment))
     instructions += [
-        Label(labels),
+        Label(composition.image_labels()),
         Word("WORKDIR", recipe.workdir),
         Entrypoint(composition.entrypoint or recipe.entrypoint),
     ]

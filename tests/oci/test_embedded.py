@@ -1,0 +1,89 @@
+"""The embedded engine as the library drives it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import replica
+from tritonbuild.backends import embedded
+from tritonbuild.building import build_text
+from tritonbuild.composition import Composition
+from tritonbuild.errors import BuildFailedError, InvalidInputError
+from tritonbuild.oci.descriptors import from_json
+from tritonbuild.oci.request import from_document
+
+TOKENS: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "what every engine gets": (
+        {"context_path": "/c", "file": "/f", "iidfile": "/i", "network": "none", "pull": True, "tag": ("a:1", "b:2")},
+        ["--file=/f", "--iidfile=/i", "--tag=a:1", "--tag=b:2"],
+    ),
+    "switches that are off": ({"push": False, "no_cache": False, "sbom": False}, []),
+    "switches": ({"push": True, "no_cache": True}, ["--no-cache", "--push"]),
+    "an archive": ({"output": {"type": "docker", "dest": "/x"}}, ["--output=type=docker-archive,dest=/x"]),
+    "mirrors": ({"mirror": {"docker.io": "localhost:5000"}}, ["--mirror=docker.io=localhost:5000"]),
+}
+
+
+@pytest.mark.parametrize("name", TOKENS)
+def test_tokens(name: str) -> None:
+    options, tokens = TOKENS[name]
+    assert embedded.construct_build_args(**options) == tokens
+
+
+@pytest.mark.parametrize("option", [{"network": "host"}, {"pull": False}, {"compression": "xz"}, {"load": "skopeo"}])
+def test_refused(option: dict[str, object]) -> None:
+    with pytest.raises(InvalidInputError):
+        embedded.construct_build_args(**option)
+
+
+def test_the_request_is_the_composition() -> None:
+    composition = Composition(backends=["python"], caches=["local"], container_version="24.10")
+    text = embedded.document(composition)
+    request = from_document(from_json(text.encode(), what="x"))
+    assert request.to_json().decode() == text == embedded.document(composition)
+    assert {component.title for component in request.components} == {"backend python", "cache local"}
+    assert request.full == "nvcr.io/nvidia/tritonserver:24.10-py3"
+    assert "/opt/tritonserver/include" not in request.core
+    headers = Composition(backends=["python"], container_version="24.10", features=("headers",))
+    assert "/opt/tritonserver/include" in from_document(from_json(embedded.document(headers).encode(), what="x")).core
+
+
+def test_it_is_healthy_where_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "not" / "there"))
+    assert embedded.health().ok
+
+
+@pytest.mark.integration
+def test_a_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    try:
+        source = replica.make()
+    except replica.ReplicaError as error:
+        pytest.skip(str(error))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    composition = Composition(backends=["python"], container_version="24.10")
+    places = {name: f"oci:{source.layout}:{source.references[name]}" for name in ("full", "min")}
+    result = build_text(
+        embedded.ENGINE,
+        embedded.document(composition),
+        ("my/triton:1",),
+        options={"source": places, "output": {"type": "oci-layout", "dest": str(tmp_path / "out")}},
+    )
+    index = json.loads((tmp_path / "out" / "index.json").read_bytes())
+    assert index["manifests"][0]["digest"] == result.digest
+    assert result.image_id.startswith("sha256:")
+    assert result.log.stat().st_size
+    with pytest.raises(BuildFailedError) as caught:
+        build_text(
+            embedded.ENGINE,
+            embedded.document(composition),
+            ("my/triton:1",),
+            options={
+                "source": {**places, "full": places["min"]},
+                "output": {"type": "oci", "dest": str(tmp_path / "x")},
+            },
+        )
+    assert any("the full image has no /opt/tritonserver/LICENSE" in line for line in caught.value.tail)

@@ -1,0 +1,9 @@
+"""Images without an engine: registries, layouts and archives, layer indexes, planning, layers, manifests.
+
+The embedded engine is `python -m tritonbuild.oci`; `tritonbuild.backends.embedded` registers it.
+"""
+
+from typing import Final
+
+VERSION: Final = "1"
+"""Of the embedded engine: another one where the same request may give another image."""

@@ -1,0 +1,162 @@
+"""Descriptors and media types: what names a blob in a registry, a layout or an archive.
+
+https://github.com/opencontainers/image-spec/blob/main/descriptor.md
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+import attrs
+
+from tritonbuild.errors import TritonBuildError
+from tritonbuild.reference import is_digest
+
+INDEX: Final = "application/vnd.oci.image.index.v1+json"
+MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
+CONFIG: Final = "application/vnd.oci.image.config.v1+json"
+LAYER: Final = "application/vnd.oci.image.layer.v1.tar"
+LAYER_GZIP: Final = f"{LAYER}+gzip"
+LAYER_ZSTD: Final = f"{LAYER}+zstd"
+EMPTY: Final = "application/vnd.oci.empty.v1+json"
+DOCKER_INDEX: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_LAYER: Final = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+
+INDEXES: Final = frozenset({INDEX, DOCKER_INDEX})
+MANIFESTS: Final = frozenset({MANIFEST, DOCKER_MANIFEST})
+
+REF_NAME: Final = "org.opencontainers.image.ref.name"
+
+LARGEST_DOCUMENT: Final = 16 << 20
+"""Bytes of JSON that are read at most: a manifest is a few kilobytes, a configuration rarely a megabyte."""
+
+
+@attrs.frozen(kw_only=True)
+class Descriptor:
+    """What names a blob: its type, digest and size."""
+
+    media_type: str
+    digest: str
+    size: int
+    annotations: Mapping[str, str] = attrs.field(factory=dict)
+    platform: str = ""
+    artifact_type: str = ""
+
+    def document(self) -> dict[str, Any]:
+        """Return the descriptor as it stands in a manifest."""
+        document: dict[str, Any] = {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
+        if self.artifact_type:
+            document["artifactType"] = self.artifact_type
+        if self.platform:
+            document["platform"] = platform_document(self.platform)
+        if self.annotations:
+            document["annotations"] = dict(self.annotations)
+        return document
+
+
+def broken(what: str, why: str) -> TritonBuildError:
+    """Return the error for something that was read and is not what it should be."""
+    return TritonBuildError(f"{what} is damaged: {why}", hint="fetch it again, or ask whoever made it")
+
+
+def descriptor(document: object, *, what: str) -> Descriptor:
+    """Return the descriptor in *document*, part of *what*.
+
+    Raises:
+        TritonBuildError: It is none.
+    """
+    if not isinstance(document, Mapping):
+        raise broken(what, "a descriptor is not an object")
+    digest, size = document.get("digest"), document.get("size")
+    if not isinstance(digest, str) or not is_digest(digest):
+        raise broken(what, f"{digest!r} is not a digest")
+    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+        raise broken(what, f"{size!r} is not a size")
+    annotations = document.get("annotations")
+    platform = document.get("platform")
+    return Descriptor(
+        media_type=str(document.get("mediaType", "")),
+        digest=digest,
+        size=size,
+        annotations={str(k): str(v) for k, v in annotations.items()} if isinstance(annotations, Mapping) else {},
+        platform=platform_text(platform) if isinstance(platform, Mapping) else "",
+        artifact_type=str(document.get("artifactType", "")),
+    )
+
+
+def platform_text(document: Mapping[str, Any]) -> str:
+    """Return a platform object as `os/arch[/variant]`; arm64's only variant goes without saying."""
+    os, arch, variant = (str(document.get(key) or "") for key in ("os", "architecture", "variant"))
+    parts = [os, arch] + ([variant] if variant and (arch, variant) != ("arm64", "v8") else [])
+    return "/".join(parts)
+
+
+def platform_document(platform: str) -> dict[str, str]:
+    """Return `os/arch[/variant]` as the object in an index or a configuration."""
+    return dict(zip(("os", "architecture", "variant"), platform.split("/"), strict=False))
+
+
+def to_json(document: object) -> bytes:
+    """Return *document* as JSON: the same bytes for an equal document."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def from_json(content: bytes, *, what: str) -> dict[str, Any]:
+    """Return the JSON object in *content*.
+
+    Raises:
+        TritonBuildError: It is none.
+    """
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise broken(what, "it is not JSON") from error
+    if not isinstance(document, dict):
+        raise broken(what, "it is not a JSON object")
+    return document
+
+
+def digest_of(content: bytes) -> str:
+    """Return the digest of *content*."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def hasher(digest: str) -> Any:
+    """Return a hash object for the algorithm of *digest*."""
+    return hashlib.new(digest.partition(":")[0])
+
+
+def verified(chunks: Iterable[bytes], blob: Descriptor, *, what: str) -> Iterator[bytes]:
+    """Pass *chunks* on; raise at the end, or as soon as there are too many, unless they are those of *blob*.
+
+    Raises:
+        TritonBuildError: Size or digest is another. What was passed on before is not to be used.
+    """
+    digest, size = hasher(blob.digest), 0
+    for chunk in chunks:
+        size += len(chunk)
+        if size > blob.size:
+            raise broken(what, f"it has more than the {blob.size} bytes it should have")
+        digest.update(chunk)
+        yield chunk
+    if size != blob.size:
+        raise broken(what, f"it has {size} bytes instead of {blob.size}")
+    check_digest(digest, blob.digest, what=what)
+
+
+def check_digest(digest: Any, expected: str, *, what: str) -> None:
+    """Raise unless the hash object *digest* has come to *expected*."""
+    found = f"{expected.partition(':')[0]}:{digest.hexdigest()}"
+    if found != expected:
+        raise broken(what, f"its digest is {found} instead of {expected}")
+
+
+def whole(chunks: Iterable[bytes], blob: Descriptor, *, what: str) -> bytes:
+    """Return a small blob, verified."""
+    if blob.size > LARGEST_DOCUMENT:
+        raise broken(what, f"{blob.size} bytes are too many")
+    return b"".join(verified(chunks, blob, what=what))

@@ -1,0 +1,134 @@
+"""What the layer of each component will be, found out while the source layer streams by.
+
+The digest of what is compressed in a layer has to be computed over all of it. When that is known beforehand, a
+component's layer can be made of the compressed bytes of the source, without decompressing anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Final
+
+import attrs
+from isal import isal_zlib
+
+from tritonbuild.oci.headers import BLOCK, headers
+from tritonbuild.oci.layerindex import FILE, FOLDER, HARD_LINK, SYMLINK, Entry, FolderSums
+
+FOLDER_OF: Final = re.compile(r"(opt/tritonserver/(?:backends|repoagents|caches)/[^/]+)(?:/.*)?", re.DOTALL)
+_PLAIN: Final = frozenset({FILE, FOLDER, HARD_LINK, SYMLINK})
+_UNDERWAY: Final = 8
+
+
+def parent(path: str) -> Entry:
+    """Return the entry of a folder that leads to the server's files: the same whatever the images."""
+    return Entry(path=path, kind=FOLDER, mode=0o755, uid=0, gid=0, mtime=0, size=0, offset=0)
+
+
+def parents(folder: str) -> Iterator[Entry]:
+    """Yield the entries of the folders that lead to *folder*, the highest first."""
+    parts = folder.split("/")
+    for number in range(1, len(parts)):
+        yield parent("/".join(parts[:number]))
+
+
+def owned(entry: Entry) -> Entry:
+    """Return *entry* as the server's files are written: root's."""
+    return attrs.evolve(entry, uid=0, gid=0)
+
+
+class _Running:
+    def __init__(self, folder: str, first: int) -> None:
+        self.folder = folder
+        self.first = self.last = first
+        self.sha256 = hashlib.sha256()
+        self.crc = 0
+        self.size = 0
+
+    def add(self, piece: bytes | memoryview) -> None:
+        self.sha256.update(piece)
+        self.crc = isal_zlib.crc32(piece, self.crc)
+        self.size += len(piece)
+
+
+class Watch:
+    """Computes the digests of components' layers; to be used as a context, for its thread."""
+
+    def __init__(self) -> None:
+        self.wants = False
+        self._found: dict[str, FolderSums] = {}
+        self._broken: set[str] = set()
+        self._running: _Running | None = None
+        self._padding = 0
+        self._thread = ThreadPoolExecutor(1)
+        self._underway: deque[Future[Any]] = deque()
+
+    def __enter__(self) -> Watch:  # noqa: PYI034 - nothing inherits from it, and Self is of Python 3.11
+        """Return this."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the thread."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    def _add(self, piece: bytes | memoryview) -> None:
+        if self._running is not None:
+            self._underway.append(self._thread.submit(self._running.add, piece))
+            while len(self._underway) > _UNDERWAY:
+                self._underway.popleft().result()
+
+    def entry(self, place: int, entry: Entry) -> None:
+        """Take an entry: the folder's own, or one that ends it."""
+        self._pad()
+        match = FOLDER_OF.fullmatch(entry.path)
+        folder = match[1] if match else ""
+        if self._running is not None and self._running.folder != folder:
+            self._end()
+        if folder and self._running is None:
+            if folder in self._found or entry.path != folder or entry.kind != FOLDER:
+                self._broken.add(folder)
+            else:
+                self._running = _Running(folder, place)
+                for above in parents(folder):
+                    self._add(headers(above))
+        self.wants = False
+        if folder and self._running is not None:
+            if entry.kind not in _PLAIN:
+                self._broken.add(folder)
+                return
+            self._running.last = place
+            self._add(headers(owned(entry)))
+            if entry.kind == FILE and entry.size:
+                self.wants = True
+                self._padding = -entry.size % BLOCK
+
+    def content(self, piece: memoryview) -> None:
+        """Take a piece of a file's content."""
+        self._add(piece)
+
+    def _pad(self) -> None:
+        if self._padding:
+            self._add(bytes(self._padding))
+            self._padding = 0
+
+    def _end(self) -> None:
+        running = self._running
+        if running is None:
+            return
+        self._add(bytes(2 * BLOCK))
+        while self._underway:
+            self._underway.popleft().result()
+        self._found[running.folder] = FolderSums(
+            running.first, running.last, f"sha256:{running.sha256.hexdigest()}", running.crc, running.size
+        )
+        self._running = None
+
+    def close(self) -> dict[str, FolderSums]:
+        """Return what was found, by folder."""
+        self._pad()
+        self._end()
+        return {folder: sums for folder, sums in self._found.items() if folder not in self._broken}

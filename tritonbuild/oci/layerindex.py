@@ -1,0 +1,259 @@
+"""What is known of a layer once it has been read: its entries, its ELF files, and where reading can begin again."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from array import array
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+
+from tritonbuild.oci.deflate import Point
+from tritonbuild.oci.descriptors import broken, from_json, to_json
+from tritonbuild.oci.elf import Elf
+
+FILE, HARD_LINK, SYMLINK, CHARACTER, BLOCK, FOLDER, FIFO = "0123456"
+"""Kinds of entries, as a tar spells them."""
+
+WHITEOUT: Final = ".wh."
+OPAQUE: Final = ".wh..wh..opq"
+
+GRAIN: Final = 4 << 20
+"""Bytes of a blob for which there is a digest, so that a piece of it can be verified."""
+
+_MAGIC: Final = b"tritonbuild layer index 3\n"
+_NUMBERS: Final = ("mode", "uid", "gid", "mtime", "size", "offset")
+_MOST_BYTES: Final = 2 << 30
+
+
+@attrs.frozen(kw_only=True)
+class Entry:
+    """A file, folder, link or device of a layer.
+
+    Attributes:
+        path: From the root, without a leading slash.
+        kind: As a tar spells it: "0" is a file.
+        mtime: Whole seconds since 1970.
+        size: Bytes of a file's content.
+        offset: Where the content begins in the uncompressed layer.
+        target: What a link names.
+        attributes: Extended attributes, by name, base64.
+    """
+
+    path: str
+    kind: str
+    mode: int
+    uid: int
+    gid: int
+    mtime: int
+    size: int
+    offset: int
+    target: str = ""
+    attributes: Mapping[str, str] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class FolderSums:
+    """A component's folder, of which the entries stand together, as a layer of its own.
+
+    Attributes:
+        first: The place of its first entry.
+        last: The place of its last entry.
+        diff_id: The digest of the layer's tar.
+        crc: The CRC-32 of it.
+        size: The bytes of it.
+    """
+
+    first: int
+    last: int
+    diff_id: str
+    crc: int
+    size: int
+
+
+@attrs.frozen(kw_only=True)
+class LayerIndex:
+    """A layer that has been read.
+
+    Attributes:
+        digest: Of the blob.
+        blob_size: Bytes of the blob.
+        size: Bytes of the uncompressed layer.
+        compression: "gzip", "zstd" or empty.
+        grains: SHA-256 of every `GRAIN` bytes of the blob, one after the other.
+        points: Where decompression can begin again, in order.
+        paths: The entries' paths; the other columns are as long.
+        kinds: A letter for each.
+        targets: What links name.
+        numbers: The other columns, by name.
+        elves: Place of an entry -> what the loader reads of it.
+        attributes: Place of an entry -> its extended attributes.
+        contents: Path -> the content of a small file that planning reads.
+        folders: Folder of a component -> what its own layer will be.
+    """
+
+    digest: str
+    blob_size: int
+    size: int
+    compression: str
+    grains: bytes
+    points: tuple[Point, ...] = attrs.field(repr=False)
+    paths: Sequence[str] = attrs.field(repr=False)
+    kinds: str = attrs.field(repr=False)
+    targets: Mapping[int, str] = attrs.field(repr=False)
+    numbers: Mapping[str, array[int]] = attrs.field(repr=False)
+    elves: Mapping[int, Elf] = attrs.field(repr=False)
+    attributes: Mapping[int, Mapping[str, str]] = attrs.field(repr=False)
+    contents: Mapping[str, bytes] = attrs.field(repr=False)
+    folders: Mapping[str, FolderSums] = attrs.field(factory=dict, repr=False)
+
+    def entry(self, place: int) -> Entry:
+        """Return the entry at *place*."""
+        return Entry(
+            path=self.paths[place],
+            kind=self.kinds[place],
+            target=self.targets.get(place, ""),
+            attributes=self.attributes.get(place, {}),
+            **{name: self.numbers[name][place] for name in _NUMBERS},
+        )
+
+    def __len__(self) -> int:
+        return len(self.kinds)
+
+
+class Columns:
+    """Entries as they are found in a layer, column by column."""
+
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+        self.kinds: list[str] = []
+        self.targets: dict[int, str] = {}
+        self.numbers: dict[str, array[int]] = {name: array("q") for name in _NUMBERS}
+        self.attributes: dict[int, Mapping[str, str]] = {}
+
+    def add(self, entry: Entry) -> int:
+        """Add *entry*; return its place."""
+        place = len(self.kinds)
+        self.paths.append(entry.path)
+        self.kinds.append(entry.kind)
+        for name, column in self.numbers.items():
+            column.append(getattr(entry, name))
+        if entry.target:
+            self.targets[place] = entry.target
+        if entry.attributes:
+            self.attributes[place] = entry.attributes
+        return place
+
+
+def to_bytes(index: LayerIndex) -> bytes:
+    """Return *index* as the content of a file that carries its own digest."""
+    blobs = [
+        "\0".join(index.paths).encode("utf-8", "surrogateescape"),
+        *(_little(index.numbers[name]) for name in _NUMBERS),
+        index.grains,
+        *(point.window for point in index.points),
+        *index.contents.values(),
+    ]
+    head = to_json(
+        {
+            "digest": index.digest,
+            "blob_size": index.blob_size,
+            "size": index.size,
+            "compression": index.compression,
+            "kinds": index.kinds,
+            "targets": {str(place): _escaped(target) for place, target in index.targets.items()},
+            "elves": {str(place): _escaped_fields(elf.fields()) for place, elf in index.elves.items()},
+            "attributes": {str(place): dict(found) for place, found in index.attributes.items()},
+            "points": [[point.byte, point.bit, point.offset, point.member] for point in index.points],
+            "folders": {_escaped(path): attrs.astuple(sums) for path, sums in index.folders.items()},
+            "contents": list(index.contents),
+            "lengths": [len(blob) for blob in blobs],
+        }
+    )
+    payload = zlib.compress(len(head).to_bytes(8, "little") + head + b"".join(blobs), 1)
+    return _MAGIC + hashlib.sha256(payload).digest() + payload
+
+
+def from_bytes(content: bytes, *, what: str) -> LayerIndex:
+    """Return the index that `to_bytes` gave *content* for.
+
+    Raises:
+        TritonBuildError: It is damaged, or of another version.
+    """
+    start = len(_MAGIC)
+    payload = content[start + 32 :]
+    if content[:start] != _MAGIC or hashlib.sha256(payload).digest() != content[start : start + 32]:
+        raise broken(what, "its digest is another")
+    inflater = zlib.decompressobj()
+    plain = inflater.decompress(payload, _MOST_BYTES)
+    length = int.from_bytes(plain[:8], "little")
+    head = from_json(plain[8 : 8 + length], what=what)
+    blobs, place = [], 8 + length
+    for size in head["lengths"]:
+        blobs.append(plain[place : place + size])
+        place += size
+    paths, *rest = blobs
+    numbers = {name: _from_little(rest[number]) for number, name in enumerate(_NUMBERS)}
+    grains, *rest = rest[len(_NUMBERS) :]
+    points = [
+        Point(byte=byte, bit=bit, offset=offset, window=window, member=member)
+        for (byte, bit, offset, member), window in zip(head["points"], rest, strict=False)
+    ]
+    return LayerIndex(
+        digest=head["digest"],
+        blob_size=head["blob_size"],
+        size=head["size"],
+        compression=head["compression"],
+        grains=grains,
+        points=tuple(points),
+        paths=paths.decode("utf-8", "surrogateescape").split("\0") if head["kinds"] else [],
+        kinds=head["kinds"],
+        targets={int(place): _unescaped(target) for place, target in head["targets"].items()},
+        numbers=numbers,
+        elves={int(place): Elf.from_fields(_unescaped_fields(fields)) for place, fields in head["elves"].items()},
+        attributes={int(place): found for place, found in head["attributes"].items()},
+        contents=dict(zip(head["contents"], rest[len(points) :], strict=True)),
+        folders={_unescaped(path): FolderSums(*sums) for path, sums in head["folders"].items()},
+    )
+
+
+def _little(column: array[int]) -> bytes:
+    return column.tobytes() if _IS_LITTLE else _swapped(column).tobytes()
+
+
+def _from_little(raw: bytes) -> array[int]:
+    column = array("q")
+    column.frombytes(raw)
+    return column if _IS_LITTLE else _swapped(column)
+
+
+def _swapped(column: array[int]) -> array[int]:
+    copy = array("q", column)
+    copy.byteswap()
+    return copy
+
+
+_IS_LITTLE: Final = array("q", [1]).tobytes()[0] == 1
+
+
+def _escaped(text: str) -> str:
+    """Return *text* so that JSON in UTF-8 takes it: names in Linux are bytes, and need not be UTF-8."""
+    return text.encode("utf-8", "surrogateescape").decode("latin-1") if not text.isascii() else text
+
+
+def _unescaped(text: str) -> str:
+    return text.encode("latin-1").decode("utf-8", "surrogateescape") if not text.isascii() else text
+
+
+def _escaped_fields(value: Any) -> Any:
+    if isinstance(value, str):
+        return _escaped(value)
+    return [_escaped_fields(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def _unescaped_fields(value: Any) -> Any:
+    if isinstance(value, str):
+        return _unescaped(value)
+    return [_unescaped_fields(one) for one in value] if isinstance(value, list) else value

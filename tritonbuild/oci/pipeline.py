@@ -1,0 +1,99 @@
+"""Steps of work side by side: decompressors and hashes release the interpreter lock, so threads use all cores."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Generator, Iterable, Iterator
+from typing import Final, TypeVar
+
+T = TypeVar("T")
+
+_POLL: Final = 0.1
+
+
+class StoppedError(Exception):
+    """The process is to end, and this thread with it."""
+
+
+_stopping: Final = threading.Event()
+
+
+def stop() -> None:
+    """Have all threads end at their next step."""
+    _stopping.set()
+
+
+def go_on() -> None:
+    """Raise `StoppedError` if the process is to end."""
+    if _stopping.is_set():
+        raise StoppedError
+
+
+def pause(seconds: float) -> None:
+    """Wait, unless the process is to end."""
+    if _stopping.wait(seconds):
+        raise StoppedError
+
+
+class _Failed:
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+_END: Final = object()
+
+
+def ahead(  # noqa: C901 - a thread, and its end in every case
+    items: Iterable[T], *, depth: int = 4
+) -> Generator[T, None, None]:
+    """Yield *items*, which are taken in a thread of their own, up to *depth* before they are asked for.
+
+    What *items* raises is raised here. A consumer that stops early ends the thread, and closes *items*.
+    """
+    lane: queue.Queue[object] = queue.Queue(depth)
+    stopped = threading.Event()
+
+    def put(item: object) -> bool:
+        while not stopped.is_set() and not _stopping.is_set():
+            try:
+                lane.put(item, timeout=_POLL)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def work() -> None:
+        iterator: Iterator[T] = iter(items)
+        try:
+            for item in iterator:
+                if not put(item):
+                    break
+            else:
+                put(_END)
+        except BaseException as error:  # noqa: BLE001 - it is raised in the thread that waits for the items
+            put(_Failed(error))
+        finally:
+            close = getattr(iterator, "close", None)
+            if close is not None:
+                close()
+
+    thread = threading.Thread(target=work, name="ahead", daemon=True)
+    thread.start()
+    try:
+        while (item := _taken(lane)) is not _END:
+            if isinstance(item, _Failed):
+                raise item.error
+            yield item  # type: ignore[misc]  # the two others were handled
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def _taken(lane: queue.Queue[object]) -> object:
+    while True:
+        go_on()
+        try:
+            return lane.get(timeout=_POLL)
+        except queue.Empty:
+            continue

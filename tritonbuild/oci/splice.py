@@ -1,0 +1,149 @@
+"""Making a component's layer of the compressed bytes of its source, without compressing them again.
+
+Blocks of a deflate stream can stand in another one, where the 32 KiB before them are the same: inside a large file,
+from one restart point to a later one, the source's bits are taken as they are. What is between such stretches
+(headers, the beginning and the end of a file) is compressed anew. Nothing of the stretches is decompressed: the
+digest of the result was computed when the source was read (`folders`), and all that is taken is verified.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import attrs
+
+from tritonbuild.oci import folders, reading
+from tritonbuild.oci.deflate import WINDOW, Point, joined, lead
+from tritonbuild.oci.headers import BLOCK, headers
+from tritonbuild.oci.items import Item, NewLayer
+from tritonbuild.oci.layerindex import FILE, FolderSums
+from tritonbuild.oci.reading import Layer
+
+_PIECE = 1 << 20
+_EMPTY_BLOCK = b"\0\0\xff\xff"
+
+
+@attrs.frozen
+class Plain:
+    """Bytes that are to be compressed."""
+
+    content: bytes
+
+
+@attrs.frozen
+class Taken:
+    """Compressed bytes that are taken as they are, beginning and ending at a byte."""
+
+    content: bytes
+
+
+@attrs.frozen
+class Known:
+    """A layer of which the digest is known, with the only source layer it has."""
+
+    source: Layer
+    sums: FolderSums
+    above: int
+    """How many folders that lead to the component stand before its own entries."""
+
+
+def known(layer: NewLayer) -> Known | None:
+    """Return what is known of a layer beforehand; None unless it is a component's, out of one source layer."""
+    sources = {item.layer.blob.digest: item.layer for item in layer.items if item.layer is not None and item.entry.size}
+    if len(sources) != 1:
+        return None
+    (source,) = sources.values()
+    if source.index.compression != "gzip":
+        return None
+    for folder, sums in source.index.folders.items():
+        above = [*folders.parents(folder)]
+        if [item.entry for item in layer.items[: len(above)]] != above:
+            continue
+        own = layer.items[len(above) :]
+        if len(own) != sums.last - sums.first + 1:
+            continue
+        if all(_same(item, source, sums.first + number) for number, item in enumerate(own)):
+            return Known(source, sums, len(above))
+    return None
+
+
+def _same(item: Item, source: Layer, place: int) -> bool:
+    if (
+        item.entry.kind == FILE
+        and item.entry.size
+        and (item.layer is None or item.layer.blob.digest != source.blob.digest)
+    ):
+        return False
+    entry = folders.owned(source.index.entry(place))
+    # Where an entry stands counts for those that have a content.
+    return item.entry == (entry if entry.kind == FILE and entry.size else attrs.evolve(entry, offset=item.entry.offset))
+
+
+def _stretch(layer: Layer, offset: int, size: int) -> tuple[Point, Point] | None:
+    """Return the points between which a file's compressed bytes can be taken."""
+    inside = [p for p in layer.index.points if offset + WINDOW <= p.offset <= offset + size]
+    if len(inside) < 2 or inside[0].member != inside[-1].member:  # noqa: PLR2004 - a beginning and an end
+        return None
+    return inside[0], inside[-1]
+
+
+def parts(layer: NewLayer, source: Layer) -> Iterator[Plain | Taken]:
+    """Yield what a layer is made of, in order."""
+    stretches = {
+        number: found
+        for number, item in enumerate(layer.items)
+        if item.entry.kind == FILE
+        and item.entry.size
+        and (found := _stretch(source, item.entry.offset, item.entry.size)) is not None
+    }
+    ranges: list[tuple[int, int]] = []
+    steps: list[bytes | int | tuple[Point, Point]] = []
+    for number, item in enumerate(layer.items):
+        entry = item.entry
+        steps.append(headers(entry))
+        if entry.kind != FILE or not entry.size:
+            continue
+        end = entry.offset + entry.size
+        if number in stretches:
+            begin, finish = stretches[number]
+            steps += [len(ranges), (begin, finish)]
+            ranges.append((entry.offset, begin.offset - entry.offset))
+            if finish.offset < end:
+                steps.append(len(ranges))
+                ranges.append((finish.offset, end - finish.offset))
+        else:
+            steps.append(len(ranges))
+            ranges.append((entry.offset, entry.size))
+        steps.append(bytes(-entry.size % BLOCK))
+    steps.append(bytes(2 * BLOCK))
+    contents = reading.read(source, ranges)
+    ahead = next(contents, None)
+    for step in steps:
+        if isinstance(step, bytes):
+            yield Plain(step)
+        elif isinstance(step, int):
+            while ahead is not None and ahead[0] == step:
+                yield Plain(ahead[1])
+                ahead = next(contents, None)
+        else:
+            yield from _taken(source, *step)
+
+
+def _taken(source: Layer, begin: Point, finish: Point) -> Iterator[Taken]:
+    """Yield the blocks from one point to another, with empty blocks in front and behind that make up for the bits."""
+    left = finish.byte - begin.byte
+    start, mask = lead(begin.bit)
+    first = True
+    for grain in reading.grains(source, begin.byte, finish.byte + 1):
+        whole = grain[:left]
+        last = grain[left : left + 1] if left < len(grain) else b""
+        left -= len(whole)
+        for place in range(0, len(whole), _PIECE):
+            piece = whole[place : place + _PIECE]
+            yield Taken(joined(start, mask, piece) if first else piece)
+            first = False
+        if last:
+            break
+    if finish.bit:
+        # The header of an empty block without compression: three zeros, and zeros up to the next byte.
+        yield Taken(bytes([last[0] & ((1 << finish.bit) - 1)]) + (b"\0" if finish.bit > 5 else b"") + _EMPTY_BLOCK)  # noqa: PLR2004
