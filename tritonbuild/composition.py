@@ -23,6 +23,10 @@ TENSORFLOW: Final = frozenset({"tensorflow", "tensorflow1", "tensorflow2"})
 """Whose variables compose.py gives to every image."""
 DALI_PACKAGES: Final = "/opt/tritonserver/backends/dali/wheel/dali:$PYTHONPATH"
 """Where the dali backend's Python package is; compose.py says so from 24.05 on alone."""
+HEADERS: Final = "/opt/tritonserver/include"
+"""For compiling backends; not needed to run."""
+CA_CERTIFICATES: Final = "/etc/ssl/certs/ca-certificates.crt"
+"""Read by the server for model repositories in S3, GCS and Azure."""
 FEATURES: Final = ("allocators", "dcgm", "headers", "nvidia", "python", "sources")
 RUNTIMES: Final = ("copy", "install")
 DCGM_WAYS: Final = ("copy", "none", "package")

@@ -17,15 +17,13 @@ from attrs import evolve
 
 import tritonbuild.oci
 from tritonbuild import flags
-from tritonbuild.composition import Composition
+from tritonbuild.composition import CA_CERTIFICATES, HEADERS, Composition
 from tritonbuild.engine import Engine, Health
 from tritonbuild.errors import InvalidInputError, UnhealthyEngineError
 from tritonbuild.oci.request import SERVER, Component, Request, User
 
 NAME: Final = "embedded"
 
-HEADERS: Final = f"{SERVER}/include"
-CA_CERTIFICATES: Final = "/etc/ssl/certs/ca-certificates.crt"
 
 _ROOM: Final = 1 << 30
 """Bytes that must be free for the cache."""

@@ -22,12 +22,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from tritonbuild.composition import Composition
+from tritonbuild.composition import CA_CERTIFICATES, Composition
 from tritonbuild.containerfile import Copy, Stage, Word
 from tritonbuild.recipe import parts
-
-CA_CERTIFICATES: Final = "/etc/ssl/certs/ca-certificates.crt"
-"""Read by the server for model repositories in S3, GCS and Azure."""
 
 _FEATURE_LIBRARIES: Final = {
     "allocators": ("libjemalloc.so*", "libtcmalloc*.so*"),

@@ -6,13 +6,10 @@ import pkgutil
 from typing import Final
 
 from tritonbuild.catalog import Component
-from tritonbuild.composition import Composition
+from tritonbuild.composition import HEADERS, Composition
 from tritonbuild.containerfile import Comment, Copy, Entrypoint, Env, Fragment, Instruction, Label, Script, Stage, Word
 
 SERVER: Final = "/opt/tritonserver"
-HEADERS: Final = f"{SERVER}/include"
-"""For compiling backends; not needed to run."""
-
 FEATURE_FOLDERS: Final = {"python": f"{SERVER}/python", "sources": f"{SERVER}/third-party-src"}
 """Folders of the full image that are not needed to run."""
 
