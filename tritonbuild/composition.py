@@ -223,6 +223,8 @@ class Composition:
             raise InvalidInputError(
                 "feature 'clients' is for --runtime copy", hint="what they are linked to is not installed"
             )
+        if "sdk" in self.images and "clients" not in self.features:
+            raise InvalidInputError("source image 'sdk' is for the feature 'clients'", hint="add --features clients")
         if "python" in self.features and self.container_version < _WHEELS:
             raise InvalidInputError(
                 f"release {self.container_version} has no Python packages of the server", hint=f"{_WHEELS} is the first"

@@ -75,6 +75,19 @@ def test_a_bare_base_is_at_most_two_fifths_of_min(podman: Lab, made_replica: Rep
     assert large - small >= 0.9 * cuda
 
 
+def test_a_cpu_image_out_of_the_gpu_full_image_serves(podman: Lab, tmp_path: Path) -> None:
+    """NVIDIA publishes no other full image: what its server is linked to comes along, onto a base without CUDA."""
+    images, tag = podman.sources.references, "tritonbuild-test/cpu:from-gpu"
+    podman.build(
+        *("--backend", "python", "--backend", "identity", "--cache", "local", "--enable-gpu=false"),
+        *("--image", f"full,{images['full']}", "--image", f"min,{images['cpu-min']}"),
+        tag=tag,
+    )
+    env = dict(entry.split("=", 1) for entry in podman.config(tag)["Config"]["Env"])
+    assert (env["TRITON_SERVER_GPU_ENABLED"], env["TRITON_SERVER_CPU_ONLY"]) == ("0", "1")
+    serves(podman, tag, tmp_path, "add", "ident")
+
+
 # --- what a user adds ---
 
 
