@@ -112,6 +112,25 @@ def test_the_same_without_taking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert (again.diff_id, again.unpacked) == (done.diff_id, done.unpacked)
 
 
+def test_a_source_is_read_once(tmp_path: Path) -> None:
+    tree: Tree = {}
+    for number in range(60):
+        tree[f"usr/lib/python/p{number}/__init__.py"] = file(b"")
+        tree[f"usr/lib/python/p{number}/link"] = layers.symlink("m.py")
+        tree[f"usr/lib/python/p{number}/m.py"] = file(tiny.noise(number, 200_000))
+    layer = source(tree, tmp_path / "s")
+    view = View([layer])
+    new = arranged("runtime", [of_view(view, path) for path in view], Parents())
+    assert splice.known(new) is None
+    layer.origin.moved = 0  # type: ignore[attr-defined]  # it is a blob in memory
+    _, packed = written(new)
+    assert layer.origin.moved == layer.blob.size  # type: ignore[attr-defined]
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(packed))) as tar:
+        found = {member.name: tar.extractfile(member) for member in tar if member.isreg()}
+        contents = {name: one.read() for name, one in found.items() if one is not None}
+    assert contents == {path: layers.bytes_of(one.content) for path, one in tree.items() if one.target == ""}
+
+
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])
 def test_the_same_bytes_twice(compression: str, tmp_path: Path) -> None:
     layer = source(big_tree(), tmp_path / "s")
