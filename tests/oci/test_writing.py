@@ -70,18 +70,19 @@ def big_tree() -> Tree:
 
 
 @pytest.mark.parametrize("level", [1, 6, 9])
-@pytest.mark.parametrize("spacing", [1 << 20, 3 << 20, 64 << 20])
+@pytest.mark.parametrize(("spacing", "large"), [(1, 1 << 10), (3, 1 << 10), (64, 8), (64, 1 << 10)])
 def test_a_component_out_of_compressed_bytes(
-    level: int, spacing: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    level: int, spacing: int, large: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(indexing, "SPACING", spacing)
+    monkeypatch.setattr(indexing, "SPACING", spacing << 20)
+    monkeypatch.setattr(indexing, "LARGE", large << 20)
     tree = big_tree()
     layer = source(tree, tmp_path / "s", level=level)
     new = component(layer)
     known = splice.known(new)
     assert known is not None
     taken = sum(len(part.content) for part in splice.parts(new, layer) if isinstance(part, splice.Taken))
-    assert (taken > 5_000_000) == (spacing < 64 << 20)
+    assert (taken > 5_000_000) == (spacing < 64 or large < 1 << 10)
     done, packed = written(new)
     plain = gzip.decompress(packed)
     assert zlib.decompressobj(31).decompress(packed) == plain

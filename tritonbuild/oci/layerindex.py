@@ -23,7 +23,7 @@ OPAQUE: Final = ".wh..wh..opq"
 GRAIN: Final = 4 << 20
 """Bytes of a blob for which there is a digest, so that a piece of it can be verified."""
 
-_MAGIC: Final = b"tritonbuild layer index 3\n"
+_MAGIC: Final = b"tritonbuild layer index 4\n"
 _NUMBERS: Final = ("mode", "uid", "gid", "mtime", "size", "offset")
 _MOST_BYTES: Final = 2 << 30
 
