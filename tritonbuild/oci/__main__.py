@@ -89,9 +89,16 @@ def _run(options: argparse.Namespace) -> None:
             sys.stderr.flush()
 
     with Cache(folder, largest=arguments.size(options.cache_size)) as cache:
-        builder = Builder(cache, registries, say=say, compression=options.compression, use_cache=not options.no_cache)
+        builder = Builder(
+            cache,
+            registries,
+            say=say,
+            compression=options.compression,
+            use_cache=not options.no_cache,
+            context=Path(options.context) if options.context else None,
+        )
         if options.plan:
-            planned = _planned(builder.plan(request, *builder.sources(request)))
+            planned = _planned(builder.plan(request, *builder.sources(request), created=_epoch()))
             print(json.dumps(planned))  # noqa: T201 - a process of its own
             return
         with _targets(options, outputs, registries) as (targets, archive):

@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     add("--cache-size", metavar="BYTES", default=str(cache.LARGEST), help="how much is kept there, say 20g")
     add("--ca-file", metavar="FILE", default="", help="certificates to trust")
     add("--compression", choices=COMPRESSIONS, default=GZIP, help="of new layers")
+    add("--context", metavar="FOLDER", help="the build context, for what of it is in the image")
     add("--file", metavar="FILE", required=True, help="the request")
     add("--iidfile", metavar="FILE", help="gets the digest of the configuration")
     add("--insecure-registry", action="append", default=[], metavar="HOST", help="may be without TLS")
