@@ -62,6 +62,7 @@ OPTIONS: Final[flags.Table] = {
     "network": evolve(flags.scalar, expects="'none': nothing is run", texts=lambda value: _only(value, wanted="none")),
     "no_cache": flags.switch,
     "output": evolve(flags.fields, texts=_outputs),
+    "plan_file": flags.path,
     "platform": flags.single(flags.repeated),
     "pull": evolve(
         flags.switch, expects="True: sources are always asked for anew", texts=lambda value: _only(value, wanted=True)
@@ -163,6 +164,8 @@ ENGINE: Final = Engine(
     health=health,
     construct_build_args=construct_build_args,
     options=OPTIONS,
+    makes_image=lambda options: not options.get("plan_file"),
+    plan_option="plan_file",
     document=document,
     result_options=("iidfile", "metadata_file"),
 )

@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--output", action="append", default=[], metavar="type=TYPE,dest=PATH", help=f"one of {', '.join(OUTPUT_TYPES)}"
     )
-    add("--plan", action="store_true", help="print what would be written, as JSON, and write nothing")
+    add("--plan-file", metavar="FILE", help="gets what would be written, as JSON, and nothing else is written")
     add("--platform", default="", help="os/arch[/variant]")
     add("--push", action="store_true", help="push to the registries that the tags name")
     add("--quiet", action="store_true", help="print no progress")
