@@ -146,6 +146,40 @@ class Columns:
             self.attributes[place] = entry.attributes
         return place
 
+    def index(
+        self,
+        *,
+        elves: Mapping[int, Elf],
+        contents: Mapping[str, bytes] | None = None,
+        digest: str = "",
+        size: int = 0,
+        grains: bytes = b"",
+    ) -> LayerIndex:
+        """Return the index of a layer that has these entries and is not compressed.
+
+        Args:
+            elves: Place of an entry -> what the loader reads of it.
+            contents: Path -> the content of a small file that planning reads.
+            digest: Of its content; empty where there is none to read.
+            size: Bytes of its content.
+            grains: SHA-256 of every `GRAIN` bytes of it.
+        """
+        return LayerIndex(
+            digest=digest,
+            blob_size=size,
+            size=size,
+            compression="",
+            grains=grains,
+            points=(),
+            paths=self.paths,
+            kinds="".join(self.kinds),
+            targets=self.targets,
+            numbers=self.numbers,
+            elves=elves,
+            attributes=self.attributes,
+            contents=contents or {},
+        )
+
 
 def to_bytes(index: LayerIndex) -> bytes:
     """Return *index* as the content of a file that carries its own digest."""
