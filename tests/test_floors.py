@@ -29,6 +29,7 @@ FLOORS = {
     "modelrepo": 3,
     "backends": 3,
     "building": 3,
+    "configurations": 3,
     "api": 4,
     "testing": 6,
     "__init__": 5,

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import attrs
 
-from tritonbuild import backends, recipe
+from tritonbuild import backends, configurations, recipe
 from tritonbuild import engine as engines
 from tritonbuild.building import BuildResult, build_text, write_containerfile
 from tritonbuild.composition import RUNTIMES, Composition
@@ -174,6 +174,7 @@ def build(  # noqa: PLR0913 - DESIGN's signature, and what concerns the run
     timeout: float | None = None,
     echo: int | None = None,
     on_start: Callable[[Health, Sequence[str]], None] | None = None,
+    on_note: Callable[[str], None] | None = None,
     work_dir: str | os.PathLike[str] | None = None,
     measure: bool = True,
     **options: Any,
@@ -181,7 +182,8 @@ def build(  # noqa: PLR0913 - DESIGN's signature, and what concerns the run
     """Compose an image.
 
     The order: the composition is validated, the command constructed (a bad option fails without an engine), the
-    engine probed, the Containerfile written, the engine run, its result collected, temporary files removed.
+    engine probed, the Containerfile written, the source images that are named looked at, the engine run, its result
+    collected, temporary files removed.
 
     Args:
         composition: What is wanted; or its keywords instead (`backends=["python"]`).
@@ -191,6 +193,7 @@ def build(  # noqa: PLR0913 - DESIGN's signature, and what concerns the run
         timeout: Seconds the engine may take; then its processes are stopped.
         echo: A file descriptor that gets the engine's output as it comes, say 2; none by default.
         on_start: Called once before the engine runs, with the probe's answer and the command, credentials masked.
+        on_note: Called before that for what is worth saying about the source images that *composition* names.
         work_dir: A folder for the Containerfile, which stays there; a temporary one by default.
         measure: Whether to ask the engine for the image's size, which is one more command.
         options: The engine's options (`no_cache=True`), and fields of `Composition`.
@@ -206,6 +209,16 @@ def build(  # noqa: PLR0913 - DESIGN's signature, and what concerns the run
         engine, answer = backends.choose()
     else:
         engine, answer = backends.get_backend(backend), None
+
+    def starts(health: Health, argv: Sequence[str]) -> None:
+        if configurations.named(wanted):
+            environments = configurations.read(wanted, engine, engine_options, {**engine.env, **health.env})
+            for note in configurations.check(wanted, environments):
+                if on_note:
+                    on_note(note)
+        if on_start:
+            on_start(health, argv)
+
     return build_text(
         engine,
         (engine.document or recipe.containerfile)(wanted),
@@ -216,7 +229,7 @@ def build(  # noqa: PLR0913 - DESIGN's signature, and what concerns the run
         health=answer,
         timeout=timeout,
         echo=echo,
-        on_start=on_start,
+        on_start=starts,
         work_dir=work_dir,
         measure=measure,
         options=engine_options,

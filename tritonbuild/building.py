@@ -263,7 +263,7 @@ def _identity(engine: Engine, argv: Sequence[str], options: Mapping[str, Any], r
             log=runner.log,
             hint="it may have been stopped from outside; see the log",
         )
-    if engine.id_query and (answer := _ask(engine, engine.id_query, image_id, options, runner.env)):
+    if engine.id_query and (answer := engines.ask(engine, engine.id_query, image_id, options, runner.env)):
         return answer, image_id  # what the build wrote is the manifest's digest
     return image_id, digest
 
@@ -307,7 +307,7 @@ def _finish(engine: Engine, image_id: str, scratch: Path, options: Mapping[str, 
         if isinstance(steps, Generator):
             steps.close()
     if options.get("push") and engine.digest_query:
-        places = _ask(engine, engine.digest_query, image_id, options, runner.env)
+        places = engines.ask(engine, engine.digest_query, image_id, options, runner.env)
         return places.partition("\n")[0].rpartition("@")[2]
     with contextlib.suppress(OSError):
         return (scratch / "digest").read_text(encoding="ascii", errors="replace").strip()
@@ -316,19 +316,8 @@ def _finish(engine: Engine, image_id: str, scratch: Path, options: Mapping[str, 
 
 def _size(engine: Engine, image_id: str, options: Mapping[str, Any], env: Mapping[str, str]) -> int | None:
     """Return the image's size in the engine's storage, in bytes; None where it is not to be had."""
-    answer = _ask(engine, engine.size_query, image_id, options, env) if engine.size_query else ""
+    answer = engines.ask(engine, engine.size_query, image_id, options, env) if engine.size_query else ""
     return int(answer) if answer.isdecimal() else None
-
-
-def _ask(engine: Engine, query: Sequence[str], image: str, options: Mapping[str, Any], env: Mapping[str, str]) -> str:
-    """Return what one of the engine's queries prints about an image; empty where it fails."""
-    shared = {name: options[name] for name in engine.shared if name in options}
-    argv = [engine.binary, *query, *flags.render(engine.options, shared, engine=engine.name), image]
-    try:
-        answer = process.capture(argv, timeout=30, env=env) if image else None
-    except OSError:
-        return ""
-    return answer.output.strip() if answer and answer.ok else ""
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""What an engine is: a frozen record of its callables and some constants, and what a health probe answers."""
+"""What an engine is: a frozen record of its callables and some constants; what its probe and its queries answer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import attrs
 
-from tritonbuild import flags
+from tritonbuild import flags, process
 from tritonbuild.errors import UnhealthyEngineError, one_line
 
 PROBE_TIMEOUT: Final = 30.0
@@ -72,6 +72,8 @@ class Engine:
         id_query: The argv after *binary* which, with what the build wrote as the image id after it, prints the id.
         size_query: The argv after *binary* which, with the image id after it, prints the size in bytes.
         digest_query: The same for the manifest's digest after a push, a line `NAME@DIGEST` for each place.
+        config_query: The argv after *binary* which, with an image's name after it, prints its configuration's part
+            on running it (`Env`) as JSON, and fails where the engine's store has no such image.
     """
 
     name: str
@@ -92,6 +94,7 @@ class Engine:
     id_query: tuple[str, ...] = ()
     size_query: tuple[str, ...] = ()
     digest_query: tuple[str, ...] = ()
+    config_query: tuple[str, ...] = ()
 
 
 def probe(engine: Engine, *, timeout: float = PROBE_TIMEOUT) -> Health:
@@ -130,6 +133,17 @@ def start_probe(engine: Engine, *, timeout: float = PROBE_TIMEOUT) -> Callable[[
             )
 
     return wait
+
+
+def ask(engine: Engine, query: Sequence[str], image: str, options: Mapping[str, Any], env: Mapping[str, str]) -> str:
+    """Return what one of the engine's queries prints about an image; empty where it fails."""
+    shared = {name: options[name] for name in engine.shared if name in options}
+    argv = [engine.binary, *query, *flags.render(engine.options, shared, engine=engine.name), image]
+    try:
+        answer = process.capture(argv, timeout=30, env=env) if image else None
+    except OSError:
+        return ""
+    return answer.output.strip() if answer and answer.ok else ""
 
 
 def _answer(engine: Engine) -> Health:

@@ -1,4 +1,8 @@
-"""The CUDA base's files: libraries by their names in NVIDIA's image, with a hundredth of their weight."""
+"""The CUDA base's files: libraries by their names in NVIDIA's image, with about a tenth of their weight.
+
+The server, Python and Debian of the images are real. With much less of CUDA's they would be most of an image, which
+they are not in NVIDIA's.
+"""
 
 from typing import Final
 
@@ -17,7 +21,15 @@ UCX: Final = "opt/hpcx/ucx/lib"
 
 @attrs.frozen
 class Library:
-    """A stand-in: the file has the whole version, the link has the soname."""
+    """A stand-in: the file has the whole version, the link has the soname.
+
+    Attributes:
+        folder: where it is
+        soname: DT_SONAME
+        version: what the file's name has after it; empty if that is the file's name
+        megabytes: about a tenth of the real one's
+        needed: sonames
+    """
 
     folder: str
     soname: str
@@ -25,20 +37,37 @@ class Library:
     megabytes: float = 0
     needed: tuple[str, ...] = ()
 
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return f"{self.soname}.{self.version}" if self.version else self.soname
+
 
 CUDA: Final = (
-    Library(LIBRARIES, "libcublas.so.12", "6.3.3", 12, ("libcublasLt.so.12",)),
-    Library(LIBRARIES, "libcublasLt.so.12", "6.3.3", 30),
-    Library(LIBRARIES, "libcufft.so.11", "3.0.4", 12),
+    Library(LIBRARIES, "libcublas.so.12", "6.3.3", 10, ("libcublasLt.so.12",)),
+    Library(LIBRARIES, "libcublasLt.so.12", "6.3.3", 50),
+    Library(LIBRARIES, "libcufft.so.11", "3.0.4", 27),
     Library(LIBRARIES, "libcupti.so.12", "6.80", 1),
-    Library(LIBRARIES, "libcurand.so.10", "3.7.77", 4),
-    Library(LIBRARIES, "libcusolver.so.11", "7.1.2", 8, ("libcublas.so.12", "libcusparse.so.12")),
-    Library(LIBRARIES, "libcusparse.so.12", "5.4.2", 12, ("libnvJitLink.so.12",)),
-    Library(LIBRARIES, "libnvJitLink.so.12", "6.77", 2),
+    Library(LIBRARIES, "libcurand.so.10", "3.7.77", 9),
+    Library(LIBRARIES, "libcusolver.so.11", "7.1.2", 12, ("libcublas.so.12", "libcusparse.so.12")),
+    Library(LIBRARIES, "libcusparse.so.12", "5.4.2", 27, ("libnvJitLink.so.12",)),
+    Library(LIBRARIES, "libnppif.so.12", "3.1.54", 9),
+    Library(LIBRARIES, "libnppig.so.12", "3.1.54", 4),
+    Library(LIBRARIES, "libnvJitLink.so.12", "6.77", 5),
     Library(LIBRARIES, "libnvToolsExt.so.1", "0.0"),
-    Library(SYSTEM, "libcudnn.so.9", "5.0", 8),
-    Library(SYSTEM, "libnccl.so.2", "22.3", 6),
-    Library(SYSTEM, "libnvinfer.so.10", "4.0", 10, ("libcudart.so.12",)),
+    Library(LIBRARIES, "libnvrtc.so.12", "6.77", 6),
+    Library(SYSTEM, "libcudnn.so.9", "5.0", 0.1),
+    Library(SYSTEM, "libcudnn_adv.so.9", "5.0", 24, ("libcudnn_ops.so.9",)),
+    Library(SYSTEM, "libcudnn_cnn.so.9", "5.0", 0.5, ("libcudnn_ops.so.9",)),
+    Library(SYSTEM, "libcudnn_engines_precompiled.so.9", "5.0", 50, ("libcublasLt.so.12",)),
+    Library(SYSTEM, "libcudnn_engines_runtime_compiled.so.9", "5.0", 1, ("libnvrtc.so.12",)),
+    Library(SYSTEM, "libcudnn_graph.so.9", "5.0", 0.4),
+    Library(SYSTEM, "libcudnn_heuristic.so.9", "5.0", 8),
+    Library(SYSTEM, "libcudnn_ops.so.9", "5.0", 11, ("libcublas.so.12",)),
+    Library(SYSTEM, "libnccl.so.2", "22.3", 20),
+    Library(SYSTEM, "libnvinfer.so.10", "4.0", 23, ("libcudart.so.12",)),
+    Library(SYSTEM, "libnvinfer_builder_resource.so.10.4.0", "", 150),
+    Library(SYSTEM, "libnvinfer_plugin.so.10", "4.0", 4, ("libcublas.so.12", "libnvinfer.so.10")),
     Library(f"{HOME}/compat/lib.real", "libcuda.so.1", "560.35.03"),
     Library(UCC, "libucc.so.1", "0.0", 0, ("libucs.so.0",)),
     Library(UCX, "libucm.so.0", "0.0"),
@@ -66,17 +95,16 @@ CUDART: Final = "libcudart.so.12.6.77"
 def placed(folder: str, name: str, soname: str, library: Tree) -> Tree:
     """Return *library*'s only file at *folder*/*name* with the link that the linker looks for."""
     (entry,) = library.values()
-    return {f"{folder}/{name}": entry, f"{folder}/{soname}": symlink(name)}
+    return {f"{folder}/{soname}": symlink(name), f"{folder}/{name}": entry}
 
 
 def gpu(compiler: Compiler, cudart: Tree) -> Tree:
     """Return what the CUDA base adds to the bare base."""
     tree = placed(LIBRARIES, CUDART, "libcudart.so.12", cudart)
     for library in CUDA:
-        name = f"{library.soname}.{library.version}"
-        path = compiler.link(f"cuda/{name}", ["standin.c"], soname=library.soname, needed=library.needed)
+        path = compiler.link(f"cuda/{library.name}", ["standin.c"], soname=library.soname, needed=library.needed)
         add_ballast(path, library.megabytes)
-        tree |= placed(library.folder, name, library.soname, {name: on_disk(path)})
+        tree |= placed(library.folder, library.name, library.soname, {library.name: on_disk(path)})
     for soname in (*STUBBED, "libcuda.so.1"):
         name = soname.rpartition(".")[0]
         stub = compiler.link(f"stubs/{name}", ["standin.c"], soname=soname)
@@ -103,7 +131,7 @@ def cpu(gpu_tree: Tree, cudart: Tree) -> Tree:
     for soname in STUBBED:
         tree[f"{stubs}/{soname}"] = gpu_tree[f"{STUBS}/{soname.rpartition('.')[0]}"]
     for library in CUDA:
-        source = gpu_tree[f"{library.folder}/{library.soname}.{library.version}"]
+        source = gpu_tree[f"{library.folder}/{library.name}"]
         if library.soname in WHOLE:
             tree[f"{targets}/{library.soname}"] = source
         elif library.folder in (UCC, UCX) or library.soname in ("libcudnn.so.9", "libnccl.so.2"):

@@ -25,6 +25,7 @@ PACKAGES: Final = (
     "libxml2",
     "python3",
     "python3-numpy",
+    "python3-pip",
 )
 """What full has and min has not: what build.py installs, as far as the server of the wheel needs it."""
 

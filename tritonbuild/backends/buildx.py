@@ -154,4 +154,5 @@ ENGINE: Final = Engine(
     result_options=("metadata_file",),
     makes_image=lambda options: translation.has_image(options, engine=NAME),
     size_query=("image", "inspect", "--format", "{{.Size}}"),
+    config_query=("image", "inspect", "--format", "{{json .Config}}"),
 )

@@ -204,5 +204,6 @@ ENGINE: Final = Engine(
     adapt=adapt,
     follow_up=follow_up,
     size_query=("image", "inspect", "--format", "{{.Size}}"),
+    config_query=("image", "inspect", "--format", "{{json .Config}}"),
     digest_query=("image", "inspect", "--format", "{{range .RepoDigests}}{{println .}}{{end}}"),
 )

@@ -155,4 +155,5 @@ ENGINE: Final = Engine(
     shared=_GLOBAL,
     id_query=("image", "inspect", "--format", "{{.Id}}"),
     size_query=("image", "inspect", "--format", "{{.Size}}"),
+    config_query=("image", "inspect", "--format", "{{json .Config}}"),
 )

@@ -189,4 +189,5 @@ ENGINE: Final = Engine(
     adapt=adapt,
     follow_up=follow_up,
     size_query=("image", "inspect", "--format", "{{.Size}}"),
+    config_query=("image", "inspect", "--format", "{{json .Config}}"),
 )

@@ -89,6 +89,7 @@ def build(  # noqa: PLR0913 - one parameter for each option
         timeout=timeout,
         echo=None if quiet else sys.stderr.fileno(),
         on_start=started,
+        on_note=None if quiet else lambda note: _err(f"tritonbuild: {note}"),
         work_dir=work_dir or None,
         measure=as_json,
         **asked,

@@ -1,0 +1,102 @@
+"""What the source images that a user names say of themselves, found out without pulling them.
+
+With a pull ahead the registry is asked, a few KB, since what it has is what the engine takes; without one the engine's
+store. An image that cannot be asked about in a few seconds is let pass: the engine is about to find out.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+from tritonbuild import engine as engines
+from tritonbuild import process
+from tritonbuild.composition import PLATFORM, Composition
+from tritonbuild.engine import Engine
+from tritonbuild.errors import InvalidInputError
+from tritonbuild.reference import Reference
+
+TIMEOUT: Final = 5.0
+"""Seconds that registries have to answer, all together."""
+
+_ALWAYS: Final = (True, "true", "always")
+_NEVER: Final = (False, "false", "never")
+
+Environments = Mapping[str, Mapping[str, str]]
+"""Source image -> the environment variables in its configuration."""
+
+
+def named(composition: Composition) -> dict[str, Reference]:
+    """Return the source images that the user names; of the release's own, the catalog knows what they are."""
+    given = {*composition.images, *(["min"] if composition.base else [])}
+    return {name: reference for name, reference in composition.sources().items() if name in given}
+
+
+def read(
+    composition: Composition, engine: Engine, options: Mapping[str, Any], env: Mapping[str, str]
+) -> dict[str, dict[str, str]]:
+    """Return the environments of the images that the user names, of those that can be had.
+
+    Args:
+        composition: What is wanted.
+        engine: Which has a store, or none.
+        options: The engine's; `pull` says where the images come from.
+        env: Added to the environment of the engine's queries.
+    """
+    wanted, pull = named(composition), options.get("pull", True)
+    found = {}
+    if engine.config_query and pull not in _ALWAYS:
+        answers = {
+            name: engines.ask(engine, engine.config_query, str(image), options, env) for name, image in wanted.items()
+        }
+        found = {name: _environment(json.loads(answer)) for name, answer in answers.items() if answer}
+    rest = {name: image for name, image in wanted.items() if name not in found}
+    if rest and pull not in _NEVER:
+        found |= _from_registries(rest, composition.platform or PLATFORM)
+    return found
+
+
+def _from_registries(images: Mapping[str, Reference], platform: str) -> dict[str, dict[str, str]]:
+    """Ask in a process of its own: it can be stopped in time whatever it waits for, and nothing is imported here."""
+    texts = {str(image): name for name, image in images.items()}
+    argv = [sys.executable, "-m", "tritonbuild.oci.describe", f"--platform={platform}", *texts]
+    done = process.capture(argv, timeout=TIMEOUT)
+    answers = (json.loads(line) for line in done.output.splitlines()) if done.ok else ()
+    return {texts[answer["image"]]: _environment(answer["config"]) for answer in answers}
+
+
+def _environment(config: Any) -> dict[str, str]:
+    pairs = (str(variable).partition("=") for variable in (config or {}).get("Env") or ())
+    return {name: value for name, _, value in pairs}
+
+
+def check(composition: Composition, environments: Environments) -> tuple[str, ...]:
+    """Return what is worth saying about images that do not go with what is wanted.
+
+    Raises:
+        InvalidInputError: The full image is of the CPU flavour and the composition is for GPU.
+    """
+    images = named(composition)
+    notes = []
+    if full := environments.get("full"):
+        if composition.enable_gpu and full.get("TRITON_SERVER_GPU_ENABLED") == "0":
+            raise InvalidInputError(
+                f"the full image {images['full']} is for CPU, and the composition for GPU",
+                hint="add --enable-gpu=false, or name a full image of the GPU flavour",
+            )
+        release = full.get("NVIDIA_TRITON_SERVER_VERSION", composition.container_version)
+        if release != composition.container_version:
+            version = composition.container_version
+            notes.append(f"the full image {images['full']} says it is {release}, and is composed as release {version}")
+    if "min" in environments:
+        cuda = environments["min"].get("CUDA_VERSION")
+        if cuda and not composition.enable_gpu:
+            notes.append(f"the base image {images['min']} has CUDA {cuda}, which an image for CPU does not need")
+        if not cuda and composition.enable_gpu:
+            brings = {"copy": "what is needed of it comes out of the full image", "install": "nothing installs it"}
+            notes.append(f"the base image {images['min']} has no CUDA: {brings[composition.runtime]}")
+    if "gpu-min" in environments and not environments["gpu-min"].get("CUDA_VERSION"):
+        notes.append(f"the image {images['gpu-min']} has no CUDA, whose libraries are to be taken out of it")
+    return tuple(notes)
