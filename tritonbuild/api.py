@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +15,7 @@ from tritonbuild import backends, configurations, recipe
 from tritonbuild import engine as engines
 from tritonbuild.building import BuildResult, build_text, write_containerfile
 from tritonbuild.composition import RUNTIMES, Composition
-from tritonbuild.engine import Health
+from tritonbuild.engine import Engine, Health
 from tritonbuild.errors import InvalidInputError
 from tritonbuild.reference import parse_reference
 
@@ -54,29 +56,95 @@ def get_containerfile(
 
 
 @attrs.frozen(kw_only=True)
+class PlannedLayer:
+    """A layer that a build would write.
+
+    Attributes:
+        title: What is in it, in words.
+        size: Bytes of its files.
+        files: Path -> bytes of everything in it; folders and links have none.
+    """
+
+    title: str
+    size: int
+    files: Mapping[str, int] = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
 class Plan:
-    """What a build would do, found out without an engine and without a network.
+    """What a build would do: found out without a network, and without an engine unless one is named.
 
     Attributes:
         composition: What is wanted, with everything filled in.
         images: The source images by name: all that a mirror has to hold.
         network: Whether the build itself needs a network.
         context: Paths in the build context, and what goes there.
+        layers: The layers that the engine would write; None where no engine is named that can tell.
     """
 
     composition: Composition
     images: Mapping[str, str]
     network: bool
     context: tuple[tuple[str, Path], ...]
+    layers: tuple[PlannedLayer, ...] | None = None
 
 
-def plan(composition: Composition | None = None, features: Sequence[str] | None = None, **keywords: Any) -> Plan:
-    """Return what a build of *composition* would take; arguments and errors are those of `get_containerfile`."""
+def plan(
+    composition: Composition | None = None,
+    features: Sequence[str] | None = None,
+    *,
+    backend: str = "",
+    echo: int | None = None,
+    **keywords: Any,
+) -> Plan:
+    """Return what a build of *composition* would take.
+
+    Args:
+        composition: What is wanted; or its keywords instead.
+        features: What to add that is not needed to run.
+        backend: An engine; one that can tell beforehand what it would write (the embedded engine) is asked, and reads
+            the source images for that.
+        echo: A file descriptor that gets the engine's output as it comes.
+        keywords: Fields of `Composition`, and options of such an engine.
+
+    Raises:
+        InvalidInputError: The composition or an option cannot be used.
+        BuildFailedError: The engine finds that the image would lack a library, or cannot read a source image.
+    """
     wanted, rest = _split(composition, features, keywords)
-    if rest:
+    engine = backends.get_backend(backend) if backend else None
+    if rest and not (engine and engine.plan_option):
         raise InvalidInputError(f"plan takes no {next(iter(rest))!r}", hint="see the fields of Composition")
     images = {name: str(reference) for name, reference in wanted.sources().items()}
-    return Plan(composition=wanted, images=images, network=wanted.network, context=wanted.context())
+    found = Plan(composition=wanted, images=images, network=wanted.network, context=wanted.context())
+    if engine is None or not engine.plan_option:
+        return found
+    return attrs.evolve(found, layers=_layers(engine, wanted, rest, echo))
+
+
+def _layers(
+    engine: Engine, wanted: Composition, options: Mapping[str, Any], echo: int | None
+) -> tuple[PlannedLayer, ...]:
+    with tempfile.TemporaryDirectory(prefix="tritonbuild-") as folder:
+        told = Path(folder) / "plan"
+        build_text(
+            engine,
+            (engine.document or recipe.containerfile)(wanted),
+            (DEFAULT_TAG,),
+            context=wanted.context(),
+            network=wanted.network,
+            platform=wanted.platform,
+            echo=echo,
+            measure=False,
+            options={**options, engine.plan_option: str(told)},
+        )
+        document = json.loads(told.read_bytes())
+    return tuple(
+        PlannedLayer(
+            title=layer["title"], size=layer["size"], files={file["path"]: file["size"] for file in layer["files"]}
+        )
+        for layer in document["layers"]
+    )
 
 
 def probe(backend: str) -> Health:

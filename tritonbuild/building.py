@@ -47,6 +47,8 @@ class BuildResult:
             for a custom engine that does not say it.
         digest: `sha256:...` of the manifest, where the engine tells it; else empty.
         tags: The names the image has, as they were asked for.
+        places: Where else than in the engine's storage the image is, where the engine tells: `oci:FOLDER:NAME`,
+            `docker-archive:FILE`, `docker://REFERENCE`.
         size: Bytes of the image in the engine's storage; None where unknown or not asked for.
         engine: The engine that built it.
         version: That engine's version.
@@ -59,6 +61,7 @@ class BuildResult:
     image_id: str
     digest: str
     tags: tuple[str, ...]
+    places: tuple[str, ...] = ()
     size: int | None
     engine: str
     version: str
@@ -121,6 +124,7 @@ def build_text(  # noqa: PLR0913 - what concerns the run
             image_id=image_id,
             digest=digest,
             tags=tags,
+            places=_places(given),
             size=_size(engine, digest if engine.id_query else image_id, given, runner.env) if measure else None,
             engine=engine.name,
             version=answer.version,
@@ -277,6 +281,15 @@ def _metadata(path: Path) -> tuple[str, str]:
     image_id = str(document.get("containerimage.config.digest", "")) or digest
     told = "containerimage.descriptor" in document or digest != image_id
     return image_id, digest if told else ""
+
+
+def _places(options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return where the image is, out of the metadata of an engine that tells it there."""
+    try:
+        found = json.loads(Path(options["metadata_file"]).read_bytes()).get("tritonbuild.places")
+    except (KeyError, OSError, ValueError, AttributeError, TypeError):
+        return ()
+    return tuple(map(str, found)) if isinstance(found, list) else ()
 
 
 def _finish(engine: Engine, image_id: str, scratch: Path, options: Mapping[str, Any], runner: _Runner) -> str:

@@ -30,6 +30,13 @@ CA_CERTIFICATES: Final = "/etc/ssl/certs/ca-certificates.crt"
 CLIENTS: Final = "/workspace/install"
 """Programs, libraries and Python packages of clients, in the sdk image; docs/quick_start.md of the client's repository
 and Dockerfile.sdk of the server's."""
+FEATURE_FOLDERS: Final = {"python": "/opt/tritonserver/python", "sources": "/opt/tritonserver/third-party-src"}
+"""Folders of the full image that are not needed to run."""
+_FEATURE_LIBRARIES: Final = {
+    "allocators": ("libjemalloc.so*", "libtcmalloc*.so*"),
+    "dcgm": ("libdcgm*.so*", "libnvperf_dcgm_host.so*"),
+}
+_FEATURE_FILES: Final = {"dcgm": ("/usr/bin/dcgmi", "/usr/bin/nv-hostengine")}
 FEATURES: Final = ("allocators", "clients", "dcgm", "headers", "nvidia", "python", "sources")
 RUNTIMES: Final = ("copy", "install")
 DCGM_WAYS: Final = ("copy", "none", "package")
@@ -290,6 +297,24 @@ class Composition:
         entries += [(f"requirements/{number}.txt", path) for number, path in enumerate(self.requirements)]
         entries += [("models", path) for path in self.models]
         return tuple(entries)
+
+    def feature_folders(self) -> tuple[str, ...]:
+        """Return folders of the full image that are wanted and not needed to run, headers left out."""
+        return tuple(folder for feature, folder in FEATURE_FOLDERS.items() if self.has(feature))
+
+    def opened(self) -> tuple[str, ...]:
+        """Return names of libraries (shell patterns) that the server opens, and those of features."""
+        features = (name for feature, names in _FEATURE_LIBRARIES.items() if self.has(feature) for name in names)
+        return (*self.recipe().dlopen, *features)
+
+    def read_files(self) -> tuple[str, ...]:
+        """Return files that are read or run, where the full image has them."""
+        features = (path for feature, paths in _FEATURE_FILES.items() if self.has(feature) for path in paths)
+        return (*(copy.source for copy in self.recipe().sagemaker_copies), CA_CERTIFICATES, *features)
+
+    def is_own(self, component: Component) -> bool:
+        """Whether *component* is a folder of the user's."""
+        return any((folder.kind, folder.name) == (component.kind, component.name) for folder in self.own)
 
     def recipe(self) -> Recipe:
         """Return what the catalog knows of how this release is composed, in this flavour."""

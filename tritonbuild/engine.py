@@ -61,6 +61,8 @@ class Engine:
         makes_image: Takes the options as a mapping; returns whether the build makes an image, not only files.
         adapt: Takes the probe's answer and the options as keywords; raises `InvalidInputError` for an option that
             this version or configuration of the engine lacks, and may return other options, which then count.
+        plan_option: The option which names a file that gets, as JSON, the layers that a build would write; nothing
+            else is written then. Empty for an engine that cannot tell beforehand.
         document: Takes a `Composition`; returns what the engine reads in place of a Containerfile. None for one that
             reads Containerfiles.
         follow_up: Takes the image id, *scratch* (a private folder) and the options as keywords; yields the commands
@@ -85,6 +87,7 @@ class Engine:
     result_options: tuple[str, ...] = ("iidfile",)
     makes_image: Callable[[Mapping[str, object]], bool] = lambda _: True
     adapt: Callable[..., Mapping[str, object] | None] | None = None
+    plan_option: str = ""
     document: Callable[[Any], str] | None = None
     follow_up: Callable[..., Iterable[Sequence[str]]] | None = None
     shared: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ import pytest
 
 from tests import replica, services
 from tests.conftest import REQUIRE
-from tests.integration.labs import BY_HAND, ENGINES, Lab, Sources
+from tests.integration.labs import BY_HAND, EMBEDDED, ENGINES, Lab, Sources
 from tests.integration.offline import offline
 from tests.services import packages, programs, tools
 from tests.services.packages import Suite
@@ -174,8 +174,11 @@ def make_lab(request: pytest.FixtureRequest, name: str, sources: Sources) -> Lab
         runner="podman" if fixture in {"containers", "buildkitd"} else "docker",
         runner_env=env,
         sources=sources,
-        by_hand=BY_HAND[name],
+        by_hand=BY_HAND.get(name, ()),
     )
+    if name == EMBEDDED:
+        cache = request.getfixturevalue("tmp_path_factory").mktemp("embedded")
+        return attrs.evolve(lab, env={**env, "XDG_CACHE_HOME": str(cache)}, options=(f"--opt=load={lab.runner}",))
     if fixture == "old_docker":
         return attrs.evolve(lab, env={**env, "DOCKER_BUILDKIT": "0" if name == "docker-legacy" else "1"})
     if fixture == "containerd":

@@ -49,6 +49,7 @@ class Lab:
         sources: The source images it can pull.
         by_hand: The words of its build command, as a user types them; a file, a context and a name come after.
         archives: Where it puts images for the runner to load, if it has no store of its own; None if it has.
+        options: What it is told besides.
     """
 
     name: str
@@ -59,12 +60,13 @@ class Lab:
     sources: Sources
     by_hand: tuple[str, ...]
     archives: Path | None = None
+    options: tuple[str, ...] = ()
 
     def command(self, *arguments: str) -> list[str]:
         """Return the command line of tritonbuild, for this engine and the replica."""
         put_out = [] if self.archives is None else [f"--opt=output=type=docker,dest={self.archive}"]
         return [
-            *(sys.executable, "-m", "tritonbuild", "--engine", self.engine, *put_out),
+            *(sys.executable, "-m", "tritonbuild", "--engine", self.engine, *put_out, *self.options),
             *("--registry", self.sources.mirror, "--container-version", "24.10", *arguments),
         ]
 
@@ -140,7 +142,10 @@ class Lab:
 
 
 ENGINES = ("podman", "buildah", "docker", "docker-legacy", "buildx", "nerdctl", "buildctl")
-"""Every lab's name."""
+"""The labs whose engines read Containerfiles."""
+
+EMBEDDED = "embedded"
+"""The lab of the engine that reads none; podman runs what it writes."""
 
 _PLAIN = ("build", "--network=none", "--file={file}", "--tag={tag}", "{context}")
 BY_HAND = {

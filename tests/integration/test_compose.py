@@ -16,8 +16,10 @@ import pytest
 
 from tests import services
 from tests.integration import elf
-from tests.integration.labs import Lab
+from tests.integration.labs import EMBEDDED, ENGINES, Lab
 from tests.replica import MODELS, Replica, ask, oci
+
+pytestmark = pytest.mark.parametrize("lab", [*ENGINES, EMBEDDED], indirect=True, scope="session")
 
 SERVER = "/opt/tritonserver"
 WRITTEN_HERE = {
@@ -251,6 +253,8 @@ def test_for_cpu(lab: Lab, tmp_path: Path) -> None:
 
 
 def test_a_dry_runs_file_builds_as_it_is(lab: Lab, tmp_path: Path) -> None:
+    if lab.engine == EMBEDDED:
+        pytest.skip("it reads no Containerfile")
     done = lab.tritonbuild("--dry-run", "--work-dir", str(tmp_path), "--backend", "identity")
     assert (done.returncode, done.stdout) == (0, f"{tmp_path}/Dockerfile.compose\n")
     context = tmp_path / "context"
@@ -279,7 +283,7 @@ def test_a_library_that_is_missing_fails_the_build(lab: Lab, broken_full: str) -
     images = ("--image", f"full,{broken_full}", "--image", f"min,{lab.sources.references['min']}")
     done = lab.tritonbuild(*images, "--backend", "identity")
     assert done.returncode == 4
-    needs = f"tritonbuild: {SERVER}/backends/identity/libtriton_identity.so needs libacme_deep.so.2, which the composed"
+    needs = f": {SERVER}/backends/identity/libtriton_identity.so needs libacme_deep.so.2, which the composed"
     assert needs in done.stderr
     tag = f"tritonbuild-test/{lab.name}:exempt"
     lab.build(*images, "--backend", "identity", "--exempt-library", "libacme_deep*", tag=tag)
@@ -294,19 +298,20 @@ def test_a_source_image_that_does_not_exist(lab: Lab) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_an_interrupt_leaves_nothing_running(lab: Lab, number: signal.Signals, tmp_path: Path) -> None:
-    """In the middle of a RUN, which the script's own text in the process table shows."""
+    """In the middle of a RUN, which the script's own text in the process table shows; the embedded engine: early."""
     temporary = tmp_path / "tmp"
+    running = str(temporary) if lab.engine == EMBEDDED else "/tmp/runtime.sh"
     temporary.mkdir()
     env = {**lab.environment(), "TMPDIR": str(temporary)}
     argv = lab.command("--backend", "pytorch", "--no-enable-gpu", *images_of(lab), "--opt", "no_cache=true")
     with subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert services.wait_for("/tmp/runtime.sh", timeout=120), "no RUN was seen"
+        assert services.wait_for(running, timeout=120), "no RUN was seen"
         process.send_signal(number)
         output, error = process.communicate(timeout=60)
     assert process.returncode == 130, error[-3000:]
     assert output == ""
     assert error.endswith("tritonbuild: interrupted\n")
-    assert services.left("/tmp/runtime.sh") == ()
+    assert services.left(running) == ()
     assert [path for path in temporary.iterdir() if path.name.startswith("tritonbuild-")] == []
 
 

@@ -14,12 +14,12 @@ from tritonbuild.building import build_text
 from tritonbuild.composition import Composition
 from tritonbuild.errors import BuildFailedError, InvalidInputError
 from tritonbuild.oci.descriptors import from_json
-from tritonbuild.oci.request import from_document
+from tritonbuild.oci.request import Request, from_document
 
 TOKENS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "what every engine gets": (
         {"context_path": "/c", "file": "/f", "iidfile": "/i", "network": "none", "pull": True, "tag": ("a:1", "b:2")},
-        ["--file=/f", "--iidfile=/i", "--tag=a:1", "--tag=b:2"],
+        ["--context=/c", "--file=/f", "--iidfile=/i", "--tag=a:1", "--tag=b:2"],
     ),
     "switches that are off": ({"push": False, "no_cache": False, "sbom": False}, []),
     "switches": ({"push": True, "no_cache": True}, ["--no-cache", "--push"]),
@@ -35,7 +35,7 @@ def test_tokens(name: str) -> None:
 
 
 @pytest.mark.parametrize("option", [{"network": "host"}, {"pull": False}, {"compression": "xz"}, {"load": "skopeo"}])
-def test_refused(option: dict[str, object]) -> None:
+def test_refused(option: dict[str, Any]) -> None:
     with pytest.raises(InvalidInputError):
         embedded.construct_build_args(**option)
 
@@ -48,8 +48,50 @@ def test_the_request_is_the_composition() -> None:
     assert {component.title for component in request.components} == {"backend python", "cache local"}
     assert request.full == "nvcr.io/nvidia/tritonserver:24.10-py3"
     assert "/opt/tritonserver/include" not in request.core
-    headers = Composition(backends=["python"], container_version="24.10", features=("headers",))
-    assert "/opt/tritonserver/include" in from_document(from_json(embedded.document(headers).encode(), what="x")).core
+
+
+def requested(**keywords: Any) -> Request:
+    composition = Composition(container_version="24.10", **keywords)
+    return from_document(from_json(embedded.document(composition).encode(), what="x"))
+
+
+def test_features() -> None:
+    found = requested(backends=["python"], features=("headers", "dcgm", "sources"))
+    assert {"/opt/tritonserver/include", "/opt/tritonserver/third-party-src"} <= {*found.core}
+    assert "libdcgm*.so*" in found.opened
+    assert "/usr/bin/dcgmi" in found.read
+
+
+def test_what_users_add(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "model.py").touch()
+    found = requested(
+        backends=[f"mine={tmp_path / 'mine'}"], models=[tmp_path], models_folder="/more", environment={"A": "$HOME"}
+    )
+    assert {one.title: one.context for one in found.components} == {
+        "backend mine": "backends/mine",
+        "backend python": "",
+    }
+    assert [(one.folder, one.context) for one in found.additions] == [("/more", "models")]
+    assert found.environment == {"A": "$HOME"}
+    assert "A" not in found.env
+
+
+NOT_DONE: dict[str, dict[str, Any]] = {
+    "the runtime 'install'": {"runtime": "install"},
+    "pip packages": {"pip": ["numpy"]},
+}
+
+
+@pytest.mark.parametrize("what", NOT_DONE)
+def test_what_takes_a_command_is_refused(what: str) -> None:
+    with pytest.raises(InvalidInputError, match=f"runs nothing inside the image, so it cannot do {what}"):
+        requested(backends=["python"], **NOT_DONE[what])
+
+
+def test_clients_are_in_an_image_that_is_not_read() -> None:
+    with pytest.raises(InvalidInputError, match="reads two images, so it cannot do the feature 'clients'"):
+        requested(backends=["python"], features=["clients"])
 
 
 def test_it_is_healthy_where_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,16 +140,18 @@ def test_source_date_epoch(bench: Bench, tmp_path: Path) -> None:
 
 
 def test_the_plan_writes_nothing(bench: Bench, tmp_path: Path) -> None:
-    done = bench.run(bench.request("a"), "--plan", "--quiet", env={"XDG_DATA_HOME": str(tmp_path / "own")})
-    assert done.code == 0, done.err
-    planned = json.loads(done.out)
+    plan = tmp_path / "plan"
+    done = bench.run(bench.request("a"), f"--plan-file={plan}", "--quiet", env={"XDG_DATA_HOME": str(tmp_path / "own")})
+    assert (done.code, done.out, done.err) == (0, "", "")
+    planned = json.loads(plan.read_bytes())
     assert [layer["title"] for layer in planned["layers"]] == [
         "server",
         "backend a",
         "runtime of server",
         "accounts and the loader's cache",
     ]
-    assert [f"{tiny.SERVER_FOLDER}/backends/a/model.bin", 999986] in planned["layers"][1]["files"]
+    model = {"path": f"{SERVER}/backends/a/model.bin", "size": 999986}
+    assert model in planned["layers"][1]["files"]
     assert [*(bench.cache / "blobs").iterdir()] == []
     assert not (tmp_path / "own").exists()
 
@@ -159,6 +161,7 @@ def test_an_own_folder_where_nothing_is_said(bench: Bench, tmp_path: Path) -> No
     assert done.code == 0, done.err
     index = json.loads((tmp_path / "tritonbuild" / "images" / "index.json").read_bytes())
     assert [entry["digest"] for entry in index["manifests"]] == [done.digest]
+    assert done.facts["tritonbuild.places"] == [f"oci:{tmp_path}/tritonbuild/images:x:1"]
 
 
 REFUSED = {

@@ -194,6 +194,30 @@ def test_the_digest_is_checked() -> None:
         indexing.read(other, [blob], what="the layer")
 
 
+@pytest.mark.parametrize("from_the_end", [8, 1])
+def test_a_gzip_of_another_checksum(from_the_end: int) -> None:
+    content = bytearray(gzip.compress(archive([(_member("x", b"y"), b"y")], tarfile.PAX_FORMAT)))
+    content[-from_the_end] ^= 1
+    blob = _members_of_gzip(b"") + bytes(content) + gzip.compress(b"")
+    descriptor = Descriptor(media_type="", digest=digest_of(blob), size=len(blob))
+    with pytest.raises(TritonBuildError, match="the layer is damaged: what is compressed in it has another checksum"):
+        indexing.read(descriptor, [blob[at : at + 1] for at in range(len(blob))], what="the layer")
+
+
+@pytest.mark.parametrize("spacing", [1, 64])
+def test_a_large_file_can_be_read_from_its_beginning_and_its_end(spacing: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(indexing, "SPACING", spacing << 20)
+    large = b"".join(tiny.noise(number, 1_000_000) for number in range(60))
+    content = archive([(_member("a", b"a" * 700), b"a" * 700), (_member("b", large), large)], tarfile.PAX_FORMAT)
+    blob = gzip.compress(content, 1)
+    descriptor = Descriptor(media_type="", digest=digest_of(blob), size=len(blob))
+    index, _ = indexing.read(descriptor, [blob], what="the layer")
+    end = index.entry(1).offset + len(large)
+    assert index.points[0].offset - index.entry(1).offset < 4 << 20
+    assert end - index.points[-1].offset < 8 << 20
+    assert (len(index.points) > 6) == (spacing == 1)
+
+
 def test_a_gzip_that_ends_early() -> None:
     content, _ = big_tar()
     blob = gzip.compress(content, 1)[:-100_000]

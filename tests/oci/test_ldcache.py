@@ -14,12 +14,12 @@ import pytest
 from tests.oci.test_layers import Memory
 from tritonbuild.oci import elf, ldcache
 from tritonbuild.oci.descriptors import Descriptor
-from tritonbuild.oci.layerindex import Columns, Entry, LayerIndex
+from tritonbuild.oci.layerindex import Columns, Entry
 from tritonbuild.oci.loader import Loader
 from tritonbuild.oci.reading import Layer
 from tritonbuild.oci.view import View
 
-ROOTS = ("etc/ld.so.conf", "etc/ld.so.conf.d", "lib", "lib64", "usr/lib", "usr/local/lib", "usr/bin")
+ROOTS = ("etc/ld.so.conf", "etc/ld.so.conf.d", "lib", "lib64", "opt/more", "usr/lib", "usr/local/lib", "usr/bin")
 MACHINES = {"x86_64": 62, "aarch64": 183}
 
 pytestmark = pytest.mark.skipif(
@@ -32,15 +32,15 @@ def _kind(mode: int) -> str:
     return "5" if stat.S_ISDIR(mode) else "2" if stat.S_ISLNK(mode) else "0"
 
 
-def this_machine() -> View:
-    """Return the files of this machine, as far as its loader looks at them."""
+def files_of(top: Path) -> View:
+    """Return the files in *top*, as far as its loader looks at them."""
     columns, elves, contents = Columns(), {}, {}
 
     def add(path: Path) -> None:
         facts = path.lstat()
         kind = _kind(facts.st_mode)
         entry = Entry(
-            path=str(path)[1:],
+            path=str(path.relative_to(top)),
             kind=kind,
             mode=0,
             uid=0,
@@ -71,42 +71,74 @@ def this_machine() -> View:
                     elves[place] = elf.parse(read)
 
     for root in ROOTS:
-        if (Path("/") / root).exists() or (Path("/") / root).is_symlink():
-            add(Path("/") / root)
-    index = LayerIndex(
-        digest="",
-        blob_size=0,
-        size=0,
-        compression="",
-        grains=b"",
-        points=(),
-        paths=columns.paths,
-        kinds="".join(columns.kinds),
-        targets=columns.targets,
-        numbers=columns.numbers,
-        elves=elves,
-        attributes={},
-        contents=contents,
-    )
+        if (top / root).exists() or (top / root).is_symlink():
+            add(top / root)
+    index = columns.index(elves=elves, contents=contents)
     return View([Layer(blob=Descriptor(media_type="", digest="", size=0), origin=Memory(b""), index=index)])
 
 
 @pytest.fixture(scope="module")
 def machine() -> View:
-    return this_machine()
+    return files_of(Path("/"))
 
 
-def printed(cache: Path) -> list[str]:
-    argv = ["/sbin/ldconfig", "-p", "-C", str(cache)]
-    lines = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
-    return [line for line in lines if line.startswith("\t") and "hwcap" not in line]
+def written(view: View, real: bytes) -> bytes:
+    """Return the cache of *view*, with the last words of the real one, which say which ldconfig wrote it."""
+    generator = real[real.rindex(b"ldconfig (") :].decode()
+    return ldcache.render(ldcache.libraries(view, MACHINES[os.uname().machine]), generator=generator)
 
 
 def test_the_cache_is_ldconfigs(machine: View, tmp_path: Path) -> None:
-    number = MACHINES[os.uname().machine]
-    (tmp_path / "mine").write_bytes(ldcache.render(ldcache.libraries(machine, number)))
     subprocess.run(["/sbin/ldconfig", "-X", "-C", str(tmp_path / "real")], check=True, capture_output=True)
-    assert printed(tmp_path / "mine") == printed(tmp_path / "real")
+    real = (tmp_path / "real").read_bytes()
+    assert written(machine, real) == real
+
+
+@pytest.fixture
+def libraries(tmp_path: Path) -> Path:
+    """The files of a small machine, with libraries for particular processors."""
+    if shutil.which("gcc") is None:
+        pytest.skip("there is no compiler")
+    top = tmp_path / "top"
+    folder = f"usr/lib/{ldcache.MULTIARCH[MACHINES[os.uname().machine]]}"
+    names = {
+        f"{folder}/glibc-hwcaps/x86-64-v3": ("libfoo.so.1", "libbar.so.2"),
+        f"{folder}/glibc-hwcaps/x86-64-v2": ("libfoo.so.1", "libfoo.so.10", "libonly.so.1"),
+        f"{folder}/glibc-hwcaps/.hidden": ("libhidden.so.1",),
+        folder: ("libfoo.so.1", "libbar.so.2", "libfoo.so.10", "lib1.so"),
+        "opt/more": ("libfoo.so.1", "libmore.so.3"),
+        "opt/more/glibc-hwcaps/x86-64-v2": ("libfoo.so.1", "libmore.so.3"),
+    }
+    built = tmp_path / "built"
+    built.mkdir()
+    for name in {name for found in names.values() for name in found}:
+        subprocess.run(
+            ["gcc", "-shared", "-nostdlib", f"-Wl,-soname,{name}", "-o", built / name, "-xc", "/dev/null"], check=True
+        )
+    for place, found in names.items():
+        (top / place).mkdir(parents=True, exist_ok=True)
+        for name in found:
+            shutil.copy(built / name, top / place / f"{name}.0")
+            (top / place / name).symlink_to(f"{name}.0")
+    (top / "lib").symlink_to("usr/lib")
+    (top / "etc").mkdir()
+    (top / "etc/ld.so.conf").write_text("/opt/more\n")
+    return top
+
+
+def test_libraries_for_particular_processors(libraries: Path) -> None:
+    subprocess.run(["/sbin/ldconfig", "-X", "-r", libraries], check=True, capture_output=True)
+    real = (libraries / "etc/ld.so.cache").read_bytes()
+    view = files_of(libraries)
+    assert written(view, real) == real
+    found = {line.hwcaps for line in ldcache.libraries(view, MACHINES[os.uname().machine])}
+    assert found == {"", "x86-64-v2", "x86-64-v3"}
+
+
+def test_a_search_takes_the_baseline(libraries: Path) -> None:
+    loader = Loader(files_of(libraries), machine=MACHINES[os.uname().machine])
+    assert loader.cache["libmore.so.3", 0x0303] == "/opt/more/libmore.so.3"
+    assert ("libonly.so.1", 0x0303) not in loader.cache
 
 
 @pytest.mark.parametrize("program", ["usr/bin/env", "usr/bin/tar", "usr/bin/apt-get", "usr/bin/gdb", "usr/bin/curl"])

@@ -70,18 +70,19 @@ def big_tree() -> Tree:
 
 
 @pytest.mark.parametrize("level", [1, 6, 9])
-@pytest.mark.parametrize("spacing", [1 << 20, 3 << 20, 64 << 20])
+@pytest.mark.parametrize(("spacing", "large"), [(1, 1 << 10), (3, 1 << 10), (64, 8), (64, 1 << 10)])
 def test_a_component_out_of_compressed_bytes(
-    level: int, spacing: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    level: int, spacing: int, large: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(indexing, "SPACING", spacing)
+    monkeypatch.setattr(indexing, "SPACING", spacing << 20)
+    monkeypatch.setattr(indexing, "LARGE", large << 20)
     tree = big_tree()
     layer = source(tree, tmp_path / "s", level=level)
     new = component(layer)
     known = splice.known(new)
     assert known is not None
     taken = sum(len(part.content) for part in splice.parts(new, layer) if isinstance(part, splice.Taken))
-    assert (taken > 5_000_000) == (spacing < 64 << 20)
+    assert (taken > 5_000_000) == (spacing < 64 or large < 1 << 10)
     done, packed = written(new)
     plain = gzip.decompress(packed)
     assert zlib.decompressobj(31).decompress(packed) == plain
@@ -110,6 +111,25 @@ def test_the_same_without_taking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(splice, "known", lambda _: None)
     again, _ = written(new)
     assert (again.diff_id, again.unpacked) == (done.diff_id, done.unpacked)
+
+
+def test_a_source_is_read_once(tmp_path: Path) -> None:
+    tree: Tree = {}
+    for number in range(60):
+        tree[f"usr/lib/python/p{number}/__init__.py"] = file(b"")
+        tree[f"usr/lib/python/p{number}/link"] = layers.symlink("m.py")
+        tree[f"usr/lib/python/p{number}/m.py"] = file(tiny.noise(number, 200_000))
+    layer = source(tree, tmp_path / "s")
+    view = View([layer])
+    new = arranged("runtime", [of_view(view, path) for path in view], Parents())
+    assert splice.known(new) is None
+    layer.origin.moved = 0  # type: ignore[attr-defined]  # it is a blob in memory
+    _, packed = written(new)
+    assert layer.origin.moved == layer.blob.size  # type: ignore[attr-defined]
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(packed))) as tar:
+        found = {member.name: tar.extractfile(member) for member in tar if member.isreg()}
+        contents = {name: one.read() for name, one in found.items() if one is not None}
+    assert contents == {path: layers.bytes_of(one.content) for path, one in tree.items() if one.target == ""}
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])

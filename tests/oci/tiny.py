@@ -38,6 +38,8 @@ def server_tree(size: int = 1_000_000) -> Tree:
         f"{SERVER_FOLDER}/bin/tritonserver": file(b"#!/bin/sh\necho server\n", 0o755),
         f"{SERVER_FOLDER}/lib/libtritonserver.so": file(noise(2, size)),
         f"{SERVER_FOLDER}/LICENSE": file(b"a licence\n"),
+        f"{SERVER_FOLDER}/NVIDIA_Deep_Learning_Container_License.pdf": file(b"another\n"),
+        f"{SERVER_FOLDER}/TRITON_VERSION": file(b"2.51.0\n"),
         "etc/app.conf": file(b"read at run time\n"),
     }
     for number, name in enumerate("abc"):

@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
+import attrs
+
 from tritonbuild.backends import buildah, buildctl, buildx, docker, embedded, nerdctl, plugins, podman
 from tritonbuild.engine import Engine, Health, start_probe
 from tritonbuild.errors import InvalidInputError, UnhealthyEngineError, UnknownNameError
@@ -141,7 +143,8 @@ def probe_all() -> tuple[Health, ...]:
 def choose() -> tuple[Engine, Health]:
     """Return the first healthy engine, in the order of registration, and what its probe answered.
 
-    All are probed at once; the answer does not wait for those that come after it.
+    All are probed at once; the answer does not wait for those that come after it. The answer of one that needs no
+    program has as its reason why it is not one of the others.
 
     Raises:
         UnhealthyEngineError: None is healthy; the message has each one's reason.
@@ -151,6 +154,12 @@ def choose() -> tuple[Engine, Health]:
     for engine, wait in started:
         answers.append(health := wait())
         if health.ok:
+            if engine.document is not None and not health.reason:
+                health = attrs.evolve(health, reason=f"no other is ({_reasons(answers[:-1])})")
             return engine, health
-    reasons = "; ".join(f"{health.engine}: {health.reason}" for health in answers)
+    reasons = _reasons(answers)
     raise UnhealthyEngineError(f"no engine is healthy ({reasons})", hint="install podman or buildah, or start docker")
+
+
+def _reasons(answers: Iterable[Health]) -> str:
+    return "; ".join(f"{health.engine}: {health.reason}" for health in answers)

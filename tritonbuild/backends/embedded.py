@@ -17,10 +17,10 @@ from attrs import evolve
 
 import tritonbuild.oci
 from tritonbuild import flags
-from tritonbuild.composition import CA_CERTIFICATES, HEADERS, Composition
+from tritonbuild.composition import HEADERS, Composition
 from tritonbuild.engine import Engine, Health
 from tritonbuild.errors import InvalidInputError, UnhealthyEngineError
-from tritonbuild.oci.request import SERVER, Component, Request, User
+from tritonbuild.oci.request import SERVER, Addition, Component, Request, User
 
 NAME: Final = "embedded"
 
@@ -62,6 +62,7 @@ OPTIONS: Final[flags.Table] = {
     "network": evolve(flags.scalar, expects="'none': nothing is run", texts=lambda value: _only(value, wanted="none")),
     "no_cache": flags.switch,
     "output": evolve(flags.fields, texts=_outputs),
+    "plan_file": flags.path,
     "platform": flags.single(flags.repeated),
     "pull": evolve(
         flags.switch, expects="True: sources are always asked for anew", texts=lambda value: _only(value, wanted=True)
@@ -79,31 +80,45 @@ def document(composition: Composition) -> str:
     """Return the request for *composition*: what is written where other engines have the Containerfile.
 
     Raises:
-        InvalidInputError: It needs something to be run inside the image.
+        InvalidInputError: It needs something to be run inside the image, or a third source image.
     """
     cannot = [what for what, wanted in _needs_running(composition).items() if wanted]
     if cannot:
         raise InvalidInputError(
-            f"the embedded engine runs nothing and takes no files of yours, so it cannot do {cannot[0]}",
+            f"the embedded engine runs nothing inside the image, so it cannot do {cannot[0]}",
+            hint="use another engine: tritonbuild engines shows which can build",
+        )
+    if composition.has("clients"):
+        raise InvalidInputError(
+            "the embedded engine reads two images, so it cannot do the feature 'clients' out of a third",
             hint="use another engine: tritonbuild engines shows which can build",
         )
     recipe = composition.recipe()
     sources = composition.sources()
-    headers = "headers" in composition.features
-    folders = [one for one in composition.components if one.directory]
+    core = [copy.source for copy in recipe.core_copies if composition.has("headers") or copy.source != HEADERS]
     request = Request(
         full=str(sources["full"]),
         base=str(sources["min"]),
         platform=composition.platform,
-        core=tuple(copy.source for copy in recipe.core_copies if headers or copy.source != HEADERS),
+        core=(*core, *composition.feature_folders()),
         optional=recipe.entrypoint_files,
         components=tuple(
-            Component(title=f"{one.kind} {one.name}", folder=f"{SERVER}/{one.directory}", opened=one.dlopen)
-            for one in folders
+            Component(
+                title=f"{one.kind} {one.name}",
+                folder=f"{SERVER}/{one.directory}",
+                opened=one.dlopen,
+                context=one.directory if composition.is_own(one) else "",
+            )
+            for one in composition.components
+            if one.directory
         ),
-        opened=recipe.dlopen,
-        read=(*(copy.source for copy in recipe.sagemaker_copies), CA_CERTIFICATES),
-        env={**composition.variables(), **composition.environment},
+        opened=composition.opened(),
+        read=composition.read_files(),
+        additions=(
+            [Addition(title="models", folder=composition.models_folder, context="models")] if composition.models else []
+        ),
+        env=composition.variables(),
+        environment=composition.environment,
         labels=composition.image_labels(),
         labels_from_full=recipe.labels_from_full,
         env_from_full=recipe.env_from_full,
@@ -123,9 +138,6 @@ def _needs_running(composition: Composition) -> Mapping[str, object]:
         "the runtime 'install'": composition.runtime != "copy",
         "pip packages": composition.pip or composition.requirements,
         "a fragment": composition.instructions,
-        "components of your own": composition.own,
-        "models in the image": composition.models,
-        f"the features {', '.join(composition.features)}": set(composition.features) - {"headers"},
     }
 
 
@@ -142,10 +154,11 @@ def health() -> Health:
     return Health(ok=True, engine=NAME, version=tritonbuild.oci.VERSION, features=frozenset({"push", "load"}))
 
 
-def construct_build_args(*, context_path: object = None, **options: Any) -> list[str]:  # noqa: ARG001 - there is none
-    """Return the tokens of a build; `context_path` is taken, since every engine gets one."""
+def construct_build_args(*, context_path: str | os.PathLike[str] = "", **options: Any) -> list[str]:
+    """Return the tokens of a build."""
     given = {name: None if name in _SWITCHES and value is False else value for name, value in options.items()}
-    return flags.render(OPTIONS, given, engine=NAME)
+    context = [f"--context={os.fspath(context_path)}"] if context_path else []
+    return [*context, *flags.render(OPTIONS, given, engine=NAME)]
 
 
 ENGINE: Final = Engine(
@@ -156,6 +169,8 @@ ENGINE: Final = Engine(
     health=health,
     construct_build_args=construct_build_args,
     options=OPTIONS,
+    makes_image=lambda options: not options.get("plan_file"),
+    plan_option="plan_file",
     document=document,
     result_options=("iidfile", "metadata_file"),
 )

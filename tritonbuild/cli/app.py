@@ -99,6 +99,8 @@ def build(  # noqa: PLR0913 - one parameter for each option
         _out(json.dumps({**record, "log": str(result.log)}))
     else:
         _out(result.image_id)
+    for place in result.places if not quiet else ():
+        _err(f"tritonbuild: the image is in {place}")
     if verbose:
         _err(f"tritonbuild: log in {result.log}")
 
@@ -119,7 +121,8 @@ class _Announcer:
 
     def __call__(self, health: Health, argv: Sequence[str]) -> None:
         if self.auto:
-            _err(f"tritonbuild: engine {health.engine} {health.version}, the first that is healthy")
+            why = f"; {health.reason}" if health.reason else ""
+            _err(f"tritonbuild: engine {health.engine} {health.version}, the first that is healthy{why}")
         if self.command:
             _err(f"+ {shlex.join(argv)}")
 

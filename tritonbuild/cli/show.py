@@ -1,21 +1,25 @@
-"""The commands that show and build nothing: components, models, plan, render. None of them opens a connection."""
+"""The commands that show and build nothing: components, models, plan, render.
+
+None of them opens a connection, but plan with an engine that reads the source images for it.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import attrs
 import typer
 
-from tritonbuild import api, building, modelrepo
+from tritonbuild import api, backends, building, flags, modelrepo
 from tritonbuild.catalog import Catalog, Component
 from tritonbuild.cli import options, settings
 from tritonbuild.cli.composing import Wanted, composing
 from tritonbuild.composition import PLATFORM
+from tritonbuild.errors import InvalidInputError
 
 
 def components(
@@ -76,10 +80,27 @@ def models(
 
 
 @composing
-def plan(*, wanted: Wanted, quiet: options.Quiet = False, as_json: options.Json = False) -> None:
-    """Show what a build would take: components, and every image that a mirror has to hold."""
-    composition, notes = wanted.composition(settings.read())
-    found = api.plan(composition)
+def plan(  # noqa: PLR0913 - one parameter for each option
+    *,
+    wanted: Wanted,
+    engine: options.EngineName = "",
+    opt: options.EngineOptions = [],  # noqa: B006
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    as_json: options.Json = False,
+) -> None:
+    """Show what a build would take: components, and every image that a mirror has to hold.
+
+    With the embedded engine it reads the source images and shows layers and sizes, with --verbose every file.
+    """
+    config = settings.read()
+    composition, notes = wanted.composition(config)
+    name = engine or config.engine
+    name = "" if name == backends.AUTO else name
+    if opt and not name:
+        raise InvalidInputError("--opt is given without an engine", hint="name it with --engine; options differ")
+    asked: dict[str, Any] = flags.parse(backends.get_backend(name).options, opt, engine=name) if name and opt else {}
+    found = api.plan(composition, backend=name, echo=None if quiet else sys.stderr.fileno(), **asked)
     if as_json:
         record = {
             "container_version": composition.container_version,
@@ -90,6 +111,7 @@ def plan(*, wanted: Wanted, quiet: options.Quiet = False, as_json: options.Json 
             "images": dict(found.images),
             "network": found.network,
             "context": sorted({place for place, _ in found.context}),
+            "layers": None if found.layers is None else [_layer(layer) for layer in found.layers],
             "notes": list(notes),
         }
         _out(json.dumps(record))
@@ -102,6 +124,23 @@ def plan(*, wanted: Wanted, quiet: options.Quiet = False, as_json: options.Json 
             ("network:", "needed" if found.network else "not needed"),
         ]
     )
+    if found.layers is not None:
+        _out("")
+        _table([("SIZE", "FILES", "LAYER"), *_rows(found.layers, every_file=verbose)])
+
+
+def _layer(layer: api.PlannedLayer) -> dict[str, Any]:
+    """Return a layer as it is shown in JSON; documented in docs/embedded.md."""
+    files = [{"path": path, "size": size} for path, size in layer.files.items()]
+    return {"title": layer.title, "size": layer.size, "files": files}
+
+
+def _rows(layers: Sequence[api.PlannedLayer], *, every_file: bool) -> Iterator[tuple[str, str, str]]:
+    for layer in layers:
+        yield f"{layer.size:,}", str(len(layer.files)), layer.title
+        for path, size in layer.files.items() if every_file else ():
+            yield f"{size:,}", "", f"  {path}"
+    yield f"{sum(layer.size for layer in layers):,}", str(sum(len(layer.files) for layer in layers)), "all of them"
 
 
 @composing

@@ -89,10 +89,17 @@ def _run(options: argparse.Namespace) -> None:
             sys.stderr.flush()
 
     with Cache(folder, largest=arguments.size(options.cache_size)) as cache:
-        builder = Builder(cache, registries, say=say, compression=options.compression, use_cache=not options.no_cache)
-        if options.plan:
-            planned = _planned(builder.plan(request, *builder.sources(request)))
-            print(json.dumps(planned))  # noqa: T201 - a process of its own
+        builder = Builder(
+            cache,
+            registries,
+            say=say,
+            compression=options.compression,
+            use_cache=not options.no_cache,
+            context=Path(options.context) if options.context else None,
+        )
+        if options.plan_file:
+            planned = _planned(builder.plan(request, *builder.sources(request), created=_epoch()))
+            Path(options.plan_file).write_text(json.dumps(planned), encoding="utf-8")
             return
         with _targets(options, outputs, registries) as (targets, archive):
             built = builder.build(request, targets, options.tag, annotations=annotations, created=_epoch())
@@ -100,7 +107,9 @@ def _run(options: argparse.Namespace) -> None:
                 _attach(built, targets, request)
             if archive is not None:
                 _load(options.load, archive, say)
-        _tell(options, built)
+            kept = [target for target in targets if not (isinstance(target, Archive) and target.path == archive)]
+            places = [place for target in kept for place in target.places(options.tag)]
+        _tell(options, built, places)
 
 
 def _request(options: argparse.Namespace) -> Request:
@@ -182,7 +191,11 @@ def _load(engine: str, archive: Path, say: Any) -> None:
 def _planned(planned: Plan) -> dict[str, Any]:
     return {
         "layers": [
-            {"title": layer.title, "size": layer.size, "files": [[i.entry.path, i.entry.size] for i in layer.items]}
+            {
+                "title": layer.title,
+                "size": layer.size,
+                "files": [{"path": f"/{i.entry.path}", "size": i.entry.size} for i in layer.items],
+            }
             for layer in planned.layers
         ],
         "env": dict(planned.env),
@@ -190,7 +203,7 @@ def _planned(planned: Plan) -> dict[str, Any]:
     }
 
 
-def _tell(options: argparse.Namespace, built: Built) -> None:
+def _tell(options: argparse.Namespace, built: Built, places: Sequence[str]) -> None:
     image = built.image
     if options.iidfile:
         Path(options.iidfile).write_text(image.config.digest, encoding="ascii")
@@ -201,6 +214,7 @@ def _tell(options: argparse.Namespace, built: Built) -> None:
             "containerimage.digest": image.manifest.digest,
             "image.name": ",".join(options.tag),
             "tritonbuild.moved": built.moved,
+            "tritonbuild.places": places,
             "tritonbuild.size": _size(image.layers),
         }
         Path(options.metadata_file).write_text(json.dumps(facts), encoding="utf-8")

@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     add("--cache-size", metavar="BYTES", default=str(cache.LARGEST), help="how much is kept there, say 20g")
     add("--ca-file", metavar="FILE", default="", help="certificates to trust")
     add("--compression", choices=COMPRESSIONS, default=GZIP, help="of new layers")
+    add("--context", metavar="FOLDER", help="the build context, for what of it is in the image")
     add("--file", metavar="FILE", required=True, help="the request")
     add("--iidfile", metavar="FILE", help="gets the digest of the configuration")
     add("--insecure-registry", action="append", default=[], metavar="HOST", help="may be without TLS")
@@ -43,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--output", action="append", default=[], metavar="type=TYPE,dest=PATH", help=f"one of {', '.join(OUTPUT_TYPES)}"
     )
-    add("--plan", action="store_true", help="print what would be written, as JSON, and write nothing")
+    add("--plan-file", metavar="FILE", help="gets what would be written, as JSON, and nothing else is written")
     add("--platform", default="", help="os/arch[/variant]")
     add("--push", action="store_true", help="push to the registries that the tags name")
     add("--quiet", action="store_true", help="print no progress")

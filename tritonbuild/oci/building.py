@@ -65,16 +65,25 @@ class Builder:
         say: Takes a line of progress.
         compression: Of new layers.
         use_cache: Whether layers that were written before are used.
+        context: The build context, for requests that take something out of one.
     """
 
-    def __init__(
-        self, cache: Cache, registries: Registries, *, say: Say, compression: str = GZIP, use_cache: bool = True
+    def __init__(  # noqa: PLR0913 - what a build is told
+        self,
+        cache: Cache,
+        registries: Registries,
+        *,
+        say: Say,
+        compression: str = GZIP,
+        use_cache: bool = True,
+        context: Path | None = None,
     ) -> None:
         self.cache = cache
         self.registries = registries
         self.say = say
         self.compression = compression
         self.use_cache = use_cache
+        self.context = context
         self._started = time.monotonic()
 
     def _report(self, line: str) -> None:
@@ -93,10 +102,11 @@ class Builder:
             self._report(f"{name}: {image.name} is {image.manifest.digest[:19]}, {len(image.layers)} layers")
         return full, base
 
-    def plan(self, request: Request, full: SourceImage, base: SourceImage) -> Plan:
+    def plan(self, request: Request, full: SourceImage, base: SourceImage, *, created: int | None = None) -> Plan:
         """Return what is to be written, reading the layers that have no index yet."""
         indexed = self._indexed([full, base])
-        return plan(request, self._source(full, indexed), self._source(base, indexed))
+        sources = self._source(full, indexed), self._source(base, indexed)
+        return plan(request, *sources, context=self.context, created=created)
 
     def _source(self, image: SourceImage, indexed: Mapping[str, LayerIndex]) -> Source:
         layers = [Layer(blob=blob, origin=image.origin, index=indexed[blob.digest]) for blob in image.layers]
@@ -162,14 +172,14 @@ class Builder:
                 for target in targets
                 for blob in base.layers
             ]
-            planned = self.plan(request, full, base)
+            planned = self.plan(request, full, base, created=created)
             self._report(
                 f"planned {len(planned.layers)} new layers, {sum(one.size for one in planned.layers) >> 20} MiB"
             )
             written = [*self._written(planned, targets, transfers, pending, moved)]
             for _ in _results(pending):
                 pass
-        image = result.compose(request, planned, base, written, annotations=annotations or {}, created=created)
+        image = result.compose(request, planned, base, written, annotations=annotations or {})
         for target in targets:
             target.finish(image, tags)
         self._report(f"wrote {image.manifest.digest}, {moved.total >> 10} KiB moved")

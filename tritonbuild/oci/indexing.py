@@ -22,6 +22,13 @@ CHUNK: Final = 1 << 20
 SPACING: Final = 16 << 20
 """Bytes of a blob between restart points: what is read needlessly at most, when a piece is read later."""
 
+LARGE: Final = 8 << 20
+"""Bytes from which on a file has restart points near its beginning and its end, and `_FAR` times fewer between."""
+
+_FAR: Final = 4
+_PAUSE: Final = 4 << 20
+"""Bytes of a blob after which a restart point is looked for again, where none was found."""
+
 _SEARCHED: Final = 1 << 15
 _SEARCHES: Final = 8
 _COMPARED: Final = 1 << 18
@@ -43,20 +50,47 @@ def keep(path: str) -> bool:
 
 
 class _Points:
-    """Finds restart points while a blob is decompressed."""
+    """Finds restart points while a blob is decompressed.
 
-    def __init__(self, gzip: Gzip) -> None:
+    Args:
+        gzip: What decompresses it.
+        scanner: What reads the tar in it.
+    """
+
+    def __init__(self, gzip: Gzip, scanner: Scanner) -> None:
         self.gzip = gzip
+        self.scanner = scanner
         self.found: list[Point] = []
         self.offset = 0
-        self._next = SPACING
+        self._reached = 0
+        self._pause = 0
+        self._yielded = 0
         self._tail = b""
+
+    def _wanted(self, start: int) -> bool:
+        """Whether there is to be a point at *start* in the blob."""
+        if start < self._pause or not self.gzip.inside:
+            return False
+        size, left = self.scanner.file
+        passed = size - left
+        if size < LARGE or not left:
+            return start >= self._reached + SPACING
+        if start >= self._reached + _FAR * SPACING:
+            return True
+        if passed < deflate.WINDOW:
+            return False
+        first = not self.found or self.found[-1].offset < self.offset - passed + deflate.WINDOW
+        return first or left < 2 * self._yielded
 
     def pieces(self, chunk: bytes, start: int) -> Iterator[bytes]:
         """Yield what *chunk*, at *start* in the blob, comes to."""
-        if start < self._next or not self.gzip.inside:
-            yield from self._counted(chunk)
-            return
+        wanted, before = self._wanted(start), self.offset
+        yield from self._pointed(chunk, start) if wanted else self._counted(chunk)
+        self._yielded = self.offset - before
+
+    def _pointed(self, chunk: bytes, start: int) -> Iterator[bytes]:
+        """Yield what *chunk* comes to, and note a point in it if there is one."""
+        self._pause = start + _PAUSE
         bit = None
         for place in range(0, min(len(chunk), _SEARCHED * _SEARCHES), _SEARCHED):
             bit = deflate.find(chunk[place : place + _SEARCHED])
@@ -85,7 +119,7 @@ class _Points:
             yield piece
         if _yields(point, chunk[bit // 8 :], after):
             self.found.append(point)
-            self._next = start + SPACING
+            self._reached, self._pause = start, 0
 
     def _counted(self, chunk: bytes) -> Iterator[bytes]:
         for piece in self.gzip.feed(chunk):
@@ -174,7 +208,7 @@ def read(blob: Descriptor, chunks: Iterable[bytes], *, what: str) -> tuple[Layer
             if kind is None:
                 kind = compression(chunk)
                 unpack = inflater(kind, what=what)
-                points = _Points(unpack) if isinstance(unpack, Gzip) else None
+                points = _Points(unpack, scanner) if isinstance(unpack, Gzip) else None
             for piece in points.pieces(chunk, position) if points else unpack.feed(chunk):
                 size += len(piece)
                 if size > _LARGEST and size > _MOST_EXPANSION * blob.size:

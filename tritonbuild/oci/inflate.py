@@ -73,7 +73,8 @@ class Gzip:
     def __init__(self, *, what: str, point: Point | None = None) -> None:
         self.what = what
         self._header: bytes | None = b""
-        self._skip = 0
+        self._trailer: bytes | None = None
+        self._sums: tuple[int, int] | None = (0, 0) if point is None else None
         self._lead: tuple[bytes, int] | None = None
         self._inflater: Any = None
         self.members = 0
@@ -85,7 +86,7 @@ class Gzip:
     @property
     def ended(self) -> bool:
         """Whether this may be the end: a member is complete."""
-        return self._inflater is None and self._header == b"" and not self._skip and self.members > 0
+        return self._inflater is None and self._header == b"" and self._trailer is None and self.members > 0
 
     @property
     def inside(self) -> bool:
@@ -98,17 +99,18 @@ class Gzip:
             stream = joined(*self._lead, stream)
             self._lead = None
         while stream:
-            if self._skip:
-                step = min(self._skip, len(stream))
+            if self._trailer is not None:
+                step = _TRAILER - len(self._trailer)
+                self._trailer += stream[:step]
                 stream = stream[step:]
-                self._skip -= step
+                self._check()
             elif self._inflater is None:
                 stream = self._start(stream)
             else:
                 yield from self._body(stream)
                 stream = self._inflater.unused_data
                 if self._inflater.eof:
-                    self._inflater, self._header, self._skip = None, b"", _TRAILER
+                    self._inflater, self._header, self._trailer = None, b"", b""
                     self.members += 1
                 else:
                     return
@@ -121,10 +123,21 @@ class Gzip:
             except _ERRORS as error:
                 raise broken(self.what, f"it cannot be decompressed: {error}") from error
             if plain:
+                if self._sums:
+                    self._sums = isal_zlib.crc32(plain, self._sums[0]), self._sums[1] + len(plain)
                 yield plain
             stream = inflater.unconsumed_tail
             if inflater.eof or (not stream and len(plain) < LARGEST_PIECE):
                 return
+
+    def _check(self) -> None:
+        """Check a trailer that is there whole: checksum and size of its member, unless that was not read whole."""
+        if self._trailer is None or len(self._trailer) < _TRAILER:
+            return
+        crc, size = (int.from_bytes(self._trailer[place : place + 4], "little") for place in (0, 4))
+        if self._sums and (crc, size) != (self._sums[0], self._sums[1] & 0xFFFFFFFF):
+            raise broken(self.what, "what is compressed in it has another checksum")
+        self._trailer, self._sums = None, (0, 0)
 
     def _start(self, stream: bytes) -> bytes:
         """Take the header of a member; return what follows it."""

@@ -23,7 +23,7 @@ OPAQUE: Final = ".wh..wh..opq"
 GRAIN: Final = 4 << 20
 """Bytes of a blob for which there is a digest, so that a piece of it can be verified."""
 
-_MAGIC: Final = b"tritonbuild layer index 3\n"
+_MAGIC: Final = b"tritonbuild layer index 4\n"
 _NUMBERS: Final = ("mode", "uid", "gid", "mtime", "size", "offset")
 _MOST_BYTES: Final = 2 << 30
 
@@ -145,6 +145,40 @@ class Columns:
         if entry.attributes:
             self.attributes[place] = entry.attributes
         return place
+
+    def index(
+        self,
+        *,
+        elves: Mapping[int, Elf],
+        contents: Mapping[str, bytes] | None = None,
+        digest: str = "",
+        size: int = 0,
+        grains: bytes = b"",
+    ) -> LayerIndex:
+        """Return the index of a layer that has these entries and is not compressed.
+
+        Args:
+            elves: Place of an entry -> what the loader reads of it.
+            contents: Path -> the content of a small file that planning reads.
+            digest: Of its content; empty where there is none to read.
+            size: Bytes of its content.
+            grains: SHA-256 of every `GRAIN` bytes of it.
+        """
+        return LayerIndex(
+            digest=digest,
+            blob_size=size,
+            size=size,
+            compression="",
+            grains=grains,
+            points=(),
+            paths=self.paths,
+            kinds="".join(self.kinds),
+            targets=self.targets,
+            numbers=self.numbers,
+            elves=elves,
+            attributes=self.attributes,
+            contents=contents or {},
+        )
 
 
 def to_bytes(index: LayerIndex) -> bytes:

@@ -1,7 +1,8 @@
 """The loader's cache, /etc/ld.so.cache, as ldconfig would write it: computed from the files of an image.
 
-The rules are those of glibc's elf/ldconfig.c, elf/cache.c and sysdeps/generic/dl-cache.h (new format, 2.32 and later
-write only that; every loader since 2.2 reads it).
+The rules are those of glibc's elf/ldconfig.c, elf/cache.c, elf/stringtable.c and sysdeps/generic/dl-cache.h (new
+format, 2.32 and later write only that; every loader since 2.2 reads it, and those before 2.33 pass by what stands in
+glibc-hwcaps).
 """
 
 from __future__ import annotations
@@ -28,16 +29,27 @@ _FLAGS: Final = {(64, 62): 0x0303, (32, 3): 0x0003, (64, 183): 0x0A03, (32, 40):
 MULTIARCH: Final = {62: "x86_64-linux-gnu", 183: "aarch64-linux-gnu", 21: "powerpc64le-linux-gnu"}
 """Machine -> the name of its folder in Debian and Ubuntu."""
 
+HWCAPS: Final = "glibc-hwcaps"
+"""The folder in which variants for particular processors are, each kind in a folder of its own."""
+
 _MOST_INCLUDES: Final = 10
+_HEAD: Final = struct.Struct("<17s3sIIB3xI3I")
+_LINE: Final = struct.Struct("<iIIIQ")
+_LITTLE_ENDIAN: Final = 2
+_EXTENSION: Final = 1 << 62
+"""Set in the last field of a line for a variant; the rest of the field is the number of its kind."""
+_EXTENSIONS_MAGIC: Final = 0xEAA42174
+_GENERATOR, _KINDS_OF_VARIANTS = 0, 1
 
 
 @attrs.frozen(kw_only=True)
 class Library:
-    """A line of the cache."""
+    """A line of the cache; *hwcaps* is the kind of processors that it is a variant for, empty for the baseline."""
 
     name: str
     path: str
     flags: int
+    hwcaps: str = ""
 
 
 def flags(elf: Elf) -> int:
@@ -95,10 +107,7 @@ def _glob(view: View, extra: Mapping[str, bytes], pattern: str) -> list[str]:
 
 
 def libraries(view: View, machine: int, extra: Mapping[str, bytes] | None = None) -> list[Library]:
-    """Return the lines of the cache, sorted as the loader expects them.
-
-    Variants for particular processors (glibc-hwcaps) are left out: the loader then takes the baseline's.
-    """
+    """Return the lines of the cache, sorted as the loader expects them."""
     found: list[Library] = []
     seen = set()
     for folder in folders(view, machine, extra):
@@ -106,6 +115,10 @@ def libraries(view: View, machine: int, extra: Mapping[str, bytes] | None = None
         if real is None or not view.is_folder(real) or real in seen:
             continue
         seen.add(real)
+        for kind in view.names(f"{real}/{HWCAPS}"):
+            variants = view.resolve(f"{real}/{HWCAPS}/{kind}")
+            if kind[:1] != "." and variants is not None and view.is_folder(variants):
+                found += _in_folder(view, f"{folder}/{HWCAPS}/{kind}", variants, kind)
         found += _in_folder(view, folder, real)
     # What stands in an earlier folder stays before what has the same name in a later one: sorting is stable.
     return _sorted(found)
@@ -113,9 +126,16 @@ def libraries(view: View, machine: int, extra: Mapping[str, bytes] | None = None
 
 def _sorted(found: Iterable[Library]) -> list[Library]:
     def compare(one: Library, other: Library) -> int:
-        return _compare(other.name, one.name) or other.flags - one.flags
+        return _compare(other.name, one.name) or other.flags - one.flags or _kinds(one.hwcaps, other.hwcaps)
 
     return sorted(found, key=functools.cmp_to_key(compare))
+
+
+def _kinds(one: str, other: str) -> int:
+    """Compare kinds of variants: by name, and the baseline comes last, since the loader stops at it."""
+    if not one or not other:
+        return bool(other) - bool(one)
+    return (one > other) - (one < other)
 
 
 @attrs.frozen(kw_only=True)
@@ -125,7 +145,7 @@ class _Found:
     is_link: bool
 
 
-def _in_folder(view: View, folder: str, real: str) -> list[Library]:
+def _in_folder(view: View, folder: str, real: str, hwcaps: str = "") -> list[Library]:
     kept: dict[str, _Found] = {}
     for name in view.names(real):
         if not (name.startswith(("lib", "ld-")) and ".so" in name) or name.endswith((".dpkg-new", ".dpkg-tmp")):
@@ -149,15 +169,17 @@ def _in_folder(view: View, folder: str, real: str) -> list[Library]:
             kept[soname] = _Found(name=name, flags=flags(file), is_link=is_link)
     lines = []
     for soname, one in kept.items():
-        # ldconfig makes the link named like the soname where it lacks; here the file's own name does.
-        there = f"{real}/{soname}" in view
-        lines.append(Library(name=soname, path=f"{folder}/{soname if there else one.name}", flags=one.flags))
+        # ldconfig makes the link named like the soname where it lacks; here the file's own name does. Among variants it
+        # makes none, and names the file.
+        there = not hwcaps and f"{real}/{soname}" in view
+        path = f"{folder}/{soname if there else one.name}"
+        lines.append(Library(name=soname, path=path, flags=one.flags, hwcaps=hwcaps))
     return lines
 
 
 def _better(name: str, is_link: bool, before: _Found) -> bool:  # noqa: FBT001
     if is_link != before.is_link:
-        return is_link
+        return before.is_link
     return _compare(name, before.name) > 0
 
 
@@ -196,29 +218,59 @@ def _number(text: bytes, place: int) -> tuple[int, int]:
     return int(text[start:place]), place
 
 
-def render(found: Iterable[Library]) -> bytes:
-    """Return the cache as it stands in a file."""
+def render(found: Iterable[Library], *, generator: str = "tritonbuild") -> bytes:
+    """Return the cache as it stands in a file.
+
+    Args:
+        found: Its lines, sorted.
+        generator: Who wrote it.
+    """
     lines = [*found]
-    head_size, line_size = 48, 24
-    strings = bytearray()
-    places: dict[str, int] = {}
-    base = head_size + line_size * len(lines)
-
-    def place(text: str) -> int:
-        if text not in places:
-            places[text] = base + len(strings)
-            strings.extend(text.encode("utf-8", "surrogateescape") + b"\0")
-        return places[text]
-
-    # As ldconfig, a name is found at the end of its path.
-    table = bytearray()
-    for line in lines:
-        path = place(line.path)
-        name = (
-            path + len(line.path.encode("utf-8", "surrogateescape")) - len(line.name.encode("utf-8", "surrogateescape"))
+    base = _HEAD.size + _LINE.size * len(lines)
+    kinds = sorted({line.hwcaps for line in lines if line.hwcaps})
+    strings, places = _strings({text for line in lines for text in (line.name, line.path)} | {*kinds})
+    table = b"".join(
+        _LINE.pack(
+            line.flags,
+            base + places[line.name],
+            base + places[line.path],
+            0,
+            _EXTENSION | kinds.index(line.hwcaps) if line.hwcaps else 0,
         )
-        if posixpath.basename(line.path) != line.name:
-            name = place(line.name)
-        table += struct.pack("<iIIIQ", line.flags, name, path, 0, 0)
-    head = struct.pack("<17s3sIIB3xII2I", b"glibc-ld.so.cache", b"1.1", len(lines), len(strings), 2, 0, 0, 0, 0)
-    return bytes(head + table + strings)
+        for line in lines
+    )
+    start = -(-(base + len(strings)) // 4) * 4
+    head = _HEAD.pack(
+        b"glibc-ld.so.cache", b"1.1", len(lines), len(strings), _LITTLE_ENDIAN, start if lines else 0, 0, 0, 0
+    )
+    content = head + table + strings
+    variants = b"".join(struct.pack("<I", base + places[kind]) for kind in kinds)
+    return content + bytes(start - len(content)) + _extensions(start, variants, generator.encode())
+
+
+def _extensions(start: int, variants: bytes, generator: bytes) -> bytes:
+    """Return what stands at *start*, behind the strings: who wrote the cache, and the kinds of variants."""
+    count = 2 if variants else 1
+    contents = start + 8 + 16 * count
+    sections = [(_GENERATOR, contents + len(variants), len(generator))]
+    sections += [(_KINDS_OF_VARIANTS, contents, len(variants))] if variants else []
+    head = struct.pack("<II", _EXTENSIONS_MAGIC, count)
+    return head + b"".join(struct.pack("<IIII", tag, 0, at, size) for tag, at, size in sections) + variants + generator
+
+
+def _strings(texts: Iterable[str]) -> tuple[bytes, dict[str, int]]:
+    """Return the strings one after the other, and where each begins; one that ends another is found in that."""
+    raw = {text: text.encode("utf-8", "surrogateescape") for text in texts}
+    # By their last letters, falling, so that of two which end alike the longer comes first.
+    order = sorted(raw, key=lambda text: raw[text][::-1], reverse=True)
+    out = bytearray()
+    places: dict[str, int] = {}
+    before = b""
+    for text in order:
+        if before.endswith(raw[text]):
+            places[text] = len(out) - 1 - len(raw[text])
+        else:
+            places[text] = len(out)
+            out += raw[text] + b"\0"
+            before = raw[text]
+    return bytes(out), places

@@ -63,8 +63,10 @@ class Loader:
         self.machine = machine
         self.library_path = tuple(folder for folder in re.split("[:;]", library_path) if folder.startswith("/"))
         self.lines = ldcache.libraries(view, machine, extra)
+        self.baseline = tuple(line for line in self.lines if not line.hwcaps)
+        """Those that every processor takes, so that an answer does not depend on one."""
         self.cache: dict[tuple[str, int], str] = {}
-        for line in self.lines:
+        for line in self.baseline:
             self.cache.setdefault((line.name, line.flags), line.path)
         self.standard = ldcache.standard_folders(view, machine)
         self._in_folder: dict[tuple[str, str, int, int], tuple[str, str, Elf] | None] = {}

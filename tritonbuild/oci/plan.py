@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 import attrs
 
-from tritonbuild.errors import BuildFailedError, TritonBuildError
-from tritonbuild.oci import accounts, ldcache
+from tritonbuild.errors import BuildFailedError, InvalidInputError, TritonBuildError
+from tritonbuild.oci import accounts, ldcache, local
 from tritonbuild.oci.descriptors import Descriptor
 from tritonbuild.oci.folders import parent as folder_entry
 from tritonbuild.oci.items import Item, NewLayer, arranged, made, of_view, pseudo_index
-from tritonbuild.oci.layerindex import FILE, FOLDER, Columns, Entry, LayerIndex
+from tritonbuild.oci.layerindex import FILE, FOLDER, Columns, Entry
 from tritonbuild.oci.loader import Loader, Missing, machine_of
 from tritonbuild.oci.reading import Layer
 from tritonbuild.oci.request import SERVER, Request
@@ -22,7 +23,10 @@ from tritonbuild.oci.view import View
 
 CONFIGURED: Final = "etc/ld.so.conf.d/tritonbuild.conf"
 _SHELLS: Final = ("bin/sh", "usr/bin/sh", "bin/bash", "bin/busybox")
-_VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$([A-Za-z_][A-Za-z0-9_]*)")
+_VARIABLE: Final = re.compile(
+    r"\$(?:\{(?P<name>\w+)(?::(?P<sign>[+-])(?P<word>[^}]*))?\}|(?P<bare>[A-Za-z_]\w*))", re.ASCII
+)
+"""What a Containerfile's ENV takes: `$NAME`, `${NAME}`, `${NAME:+WORD}`, `${NAME:-WORD}`."""
 _SHOWN: Final = 10
 
 
@@ -49,35 +53,56 @@ class Plan:
 
 
 def expanded(env: Mapping[str, str], onto: Mapping[str, str]) -> dict[str, str]:
-    """Return *onto* with *env* set, `${NAME}` and `$NAME` replaced by what *onto* has before."""
-    values = {name: _VARIABLE.sub(lambda m: onto.get(m[1] or m[2], ""), value) for name, value in env.items()}
-    return {**onto, **values}
+    """Return *onto* with *env* set, references in its values replaced by what *onto* has before."""
+
+    def value(match: re.Match[str]) -> str:
+        there = onto.get(match["name"] or match["bare"], "")
+        if not match["sign"] or (match["sign"] == "-" and there):
+            return there
+        return _VARIABLE.sub(value, match["word"]) if bool(there) == (match["sign"] == "+") else ""
+
+    return {**onto, **{name: _VARIABLE.sub(value, text) for name, text in env.items()}}
 
 
-def plan(request: Request, full: Source, base: Source) -> Plan:
+def plan(
+    request: Request, full: Source, base: Source, *, context: Path | None = None, created: int | None = None
+) -> Plan:
     """Return what is to be written for *request*.
+
+    Args:
+        request: What is wanted.
+        full: The image that has everything.
+        base: The image that the result is made on.
+        context: The build context, for what is in it.
+        created: The time of what is in no source image, seconds since 1970; the newest source's by default.
 
     Raises:
         TritonBuildError: The full image lacks what is asked for.
         BuildFailedError: Something in the image would need a library that it does not have.
     """
     machine = machine_of(base.view, _SHELLS) or machine_of(full.view, _SHELLS)
+    moment = max(full.created, base.created) if created is None else created
+    own = [
+        local.layer(_in_context(context, one.context), one.folder.strip("/"), mtime=moment, replaces=True)
+        for one in request.components
+        if one.context
+    ]
+    everything = View([*full.view.layers, *own]) if own else full.view
     runtime = Runtime(
-        full.view,
+        everything,
         base.view,
         env=full.env,
-        full_loader=_loader(full.view, machine, full.env),
+        full_loader=_loader(everything, machine, full.env),
         base_loader=Loader(base.view, machine=machine, library_path=base.env.get("LD_LIBRARY_PATH", "")),
     )
-    newest = max(full.created, base.created)
-    builder = _Layers(full.view, base.view, newest)
-    core = [*_there(full.view, request.core), *_there(full.view, request.optional, needed=False)]
-    folders = {one.title: _there(full.view, [one.folder]) for one in request.components}
-    builder.add("server", [item for path in core for item in _copied(full.view, path)])
+    builder = _Layers(everything, base.view, moment)
+    core = [*_there(everything, request.core), *_there(everything, request.optional, needed=False)]
+    folders = {one.title: _there(everything, [one.folder]) for one in request.components}
+    builder.add("server", [item for path in core for item in _copied(everything, path)])
     stages = [("server", runtime.stage(_own(core), request.opened, request.read))]
     for component in request.components:
         copied = folders[component.title]
-        builder.add(component.title, [item for path in copied for item in _copied(full.view, path)])
+        builder.add(component.title, [item for path in copied for item in _copied(everything, path)])
         stages.append((component.title, runtime.stage([real for _, real in copied], component.opened, ())))
     for title, paths in stages:
         builder.add(f"runtime of {title}", [builder.placed(path) for path in paths])
@@ -88,18 +113,46 @@ def plan(request: Request, full: Source, base: Source) -> Plan:
     )
     env = expanded(request.env, base.env)
     env |= _from_full(request, full)
+    env |= request.environment
     composed = builder.composed()
     loader = _loader(composed, machine, env, extra)
     _check(composed, loader, builder, request.exempt)
     generated = {**accounts.files(base.view, request.user), **extra, ldcache.PATH: ldcache.render(loader.lines)}
     builder.add(
         "accounts and the loader's cache",
-        [_generated(base.view, path, text, newest) for path, text in generated.items()],
+        [_generated(base.view, path, text, moment) for path, text in generated.items()],
     )
+    for addition in request.additions:
+        builder.add(addition.title, _added(composed, _in_context(context, addition.context), addition.folder, moment))
     labels = {name: full.labels[name] for name in request.labels_from_full if name in full.labels} | dict(
         request.labels
     )
-    return Plan(layers=tuple(builder.layers), env=env, labels=labels, created=newest, full=full, base=base)
+    return Plan(layers=tuple(builder.layers), env=env, labels=labels, created=moment, full=full, base=base)
+
+
+def _in_context(context: Path | None, name: str) -> Path:
+    if context is None or not (context / name).is_dir():
+        raise InvalidInputError(f"the build context has no folder {name!r}", hint="tritonbuild makes it")
+    return context / name
+
+
+def _added(composed: View, folder: Path, to: str, moment: int) -> list[Item]:
+    """Return the items of a folder of the build context; the folder *to* itself only where there is none yet."""
+    place = _canonical(composed, to)
+    view = View([local.layer(folder, place, mtime=moment)])
+    own = [place] if place not in composed else []
+    return [of_view(view, path) for path in (*own, *view.walk(place))]
+
+
+def _canonical(view: View, path: str) -> str:
+    """Return where *path* is, or would be, in *view*: the links that lead to it resolved."""
+    there, rest = path.strip("/"), ""
+    while (real := view.resolve(there)) is None:
+        there, _, name = there.rpartition("/")
+        rest = f"{name}/{rest}".rstrip("/")
+    if not view.is_folder(real):
+        raise InvalidInputError(f"/{there} is a file in the image, where {path} would be", hint="name another folder")
+    return f"{real}/{rest}".strip("/")
 
 
 def _loader(view: View, machine: int, env: Mapping[str, str], extra: Mapping[str, bytes] | None = None) -> Loader:
@@ -132,8 +185,8 @@ def _there(view: View, paths: Iterable[str], *, needed: bool = True) -> list[tup
 
 
 def _own(found: Iterable[tuple[str, str]]) -> list[str]:
-    """Return what of the server itself is among *found*: entrypoints are scripts, and need nothing."""
-    return [real for path, real in found if f"/{path}".startswith(f"{SERVER}/")]
+    """Return what of the server itself is among *found*: the rest is scripts, headers, files, and needs nothing."""
+    return [real for path, real in found if f"/{path}" in {f"{SERVER}/bin", f"{SERVER}/lib"}]
 
 
 def _copied(view: View, path: tuple[str, str]) -> list[Item]:
@@ -198,21 +251,7 @@ class _Layers:
         columns = Columns()
         for entry in entries:
             columns.add(entry)
-        index = LayerIndex(
-            digest="",
-            blob_size=0,
-            size=0,
-            compression="",
-            grains=b"",
-            points=(),
-            paths=columns.paths,
-            kinds="".join(columns.kinds),
-            targets=columns.targets,
-            numbers=columns.numbers,
-            elves=elves,
-            attributes={},
-            contents={},
-        )
+        index = columns.index(elves=elves)
         blob = Descriptor(media_type="", digest="", size=0)
         return View([*self.base.layers, Layer(blob=blob, origin=_Nowhere(), index=index)])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, Protocol
+from typing import Protocol
 
 import attrs
 
@@ -15,8 +15,6 @@ from tritonbuild.oci.descriptors import Descriptor, broken
 from tritonbuild.oci.inflate import inflater
 from tritonbuild.oci.layerindex import GRAIN, LayerIndex
 from tritonbuild.oci.pipeline import ahead
-
-CHUNK: Final = 1 << 20
 
 
 class Origin(Protocol):
@@ -82,44 +80,47 @@ def _runs(index: LayerIndex, ranges: Sequence[tuple[int, int]]) -> Iterator[_Run
 
 
 def grains(layer: Layer, start: int, stop: int) -> Iterator[bytes]:
-    """Yield the bytes of the blob from *start* to *stop*, verified grain by grain."""
+    """Yield the bytes of the blob from *start* to the end of the grain that has *stop*, verified grain by grain."""
     index = layer.index
-    first = start // GRAIN
+    number = start // GRAIN
     stop = min(-(-stop // GRAIN) * GRAIN, index.blob_size)
-    held, size = [], 0
-    number = first
-    chunks = layer.origin.read(layer.blob, first * GRAIN, stop)
-    for chunk in chunks:
+    held: list[bytes] = []
+    left = min(GRAIN, index.blob_size - number * GRAIN)
+    digest = hashlib.sha256()
+    for chunk in layer.origin.read(layer.blob, number * GRAIN, stop):
         rest = chunk
         while rest:
-            part = rest[: min(GRAIN, index.blob_size - number * GRAIN) - size]
+            part = rest[:left]
             if not part:
                 raise broken(layer.what, "it has more bytes than it should")
-            held.append(part)
-            size += len(part)
             rest = rest[len(part) :]
-            if size == min(GRAIN, index.blob_size - number * GRAIN):
-                yield _checked(layer, number, b"".join(held), start)
-                held, size, number = [], 0, number + 1
-    if size or number * GRAIN < stop:
+            left -= len(part)
+            held.append(part)
+            digest.update(part)
+            if left:
+                continue
+            if digest.digest() != index.grains[32 * number : 32 * number + 32]:
+                raise broken(layer.what, f"the {GRAIN >> 20} MiB from byte {number * GRAIN} on are not what they were")
+            skip = max(0, start - number * GRAIN)
+            for piece in held:
+                if skip < len(piece):
+                    yield piece[skip:]
+                skip = max(0, skip - len(piece))
+            number += 1
+            held, digest = [], hashlib.sha256()
+            left = min(GRAIN, index.blob_size - number * GRAIN)
+    if held or number * GRAIN < stop:
         raise broken(layer.what, "it ends early")
-
-
-def _checked(layer: Layer, number: int, grain: bytes, start: int) -> bytes:
-    if hashlib.sha256(grain).digest() != layer.index.grains[32 * number : 32 * number + 32]:
-        raise broken(layer.what, f"the {GRAIN >> 20} MiB from byte {number * GRAIN} on are not what they were")
-    return grain[start - number * GRAIN :] if number * GRAIN < start else grain
 
 
 def _plain(layer: Layer, run: _Run) -> Iterator[tuple[int, bytes]]:
     """Yield what a run yields, with its offset in the uncompressed layer."""
     unpack = inflater(layer.index.compression, what=layer.what, point=run.point)
     offset = run.point.offset if run.point else (0 if layer.index.compression else run.start)
-    for grain in grains(layer, run.start, run.stop):
-        for begin in range(0, len(grain), CHUNK):
-            for piece in unpack.feed(grain[begin : begin + CHUNK]):
-                yield offset, piece
-                offset += len(piece)
+    for chunk in grains(layer, run.start, run.stop):
+        for piece in unpack.feed(chunk):
+            yield offset, piece
+            offset += len(piece)
 
 
 def read(layer: Layer, ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, bytes]]:

@@ -24,11 +24,28 @@ def _optional_texts(value: Any) -> tuple[str, ...] | None:
 
 @attrs.frozen(kw_only=True)
 class Component:
-    """A component: how layers and history call it, its folder, libraries that it opens by name (shell patterns)."""
+    """A component.
+
+    Attributes:
+        title: What layers and history call it.
+        folder: Its folder.
+        opened: Names of libraries (shell patterns) that it opens.
+        context: The folder of the build context that takes the place of the one in *full*; empty for that of *full*.
+    """
 
     title: str
     folder: str
     opened: tuple[str, ...] = attrs.field(default=(), converter=_texts)
+    context: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Addition:
+    """A folder of the build context that is in the image at the path *folder*, and needs nothing there."""
+
+    title: str
+    folder: str
+    context: str
 
 
 @attrs.frozen(kw_only=True)
@@ -43,6 +60,10 @@ class User:
 
 def _components(value: Any) -> tuple[Component, ...]:
     return tuple(one if isinstance(one, Component) else Component(**one) for one in value)
+
+
+def _additions(value: Any) -> tuple[Addition, ...]:
+    return tuple(one if isinstance(one, Addition) else Addition(**one) for one in value)
 
 
 def _user(value: Any) -> User:
@@ -62,7 +83,9 @@ class Request:
         components: The chosen components.
         opened: Names of libraries (shell patterns) that the server opens at run time.
         read: Files that are read at run time, where *full* has them.
-        env: Environment variables; `${NAME}` stands for the base's value.
+        additions: What comes out of the build context besides components.
+        env: Environment variables; `$NAME`, `${NAME}` and `${NAME:+TEXT}` stand for what the base has.
+        environment: Environment variables that are taken as they are, and come after all others.
         labels: Labels; `label:` and `env:` of *full* are in *labels_from_full*.
         labels_from_full: Names of labels that are taken from *full*.
         env_from_full: Variable -> `label:NAME` or `env:NAME` of *full*.
@@ -82,7 +105,9 @@ class Request:
     components: tuple[Component, ...] = attrs.field(default=(), converter=_components)
     opened: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     read: tuple[str, ...] = attrs.field(default=(), converter=_texts)
+    additions: tuple[Addition, ...] = attrs.field(default=(), converter=_additions)
     env: Mapping[str, str] = attrs.field(factory=dict)
+    environment: Mapping[str, str] = attrs.field(factory=dict)
     labels: Mapping[str, str] = attrs.field(factory=dict)
     labels_from_full: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     env_from_full: Mapping[str, str] = attrs.field(factory=dict)

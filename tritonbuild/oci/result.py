@@ -47,14 +47,13 @@ def moment(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
-def compose(  # noqa: PLR0913 - what a result is made of
+def compose(
     request: Request,
     plan: Plan,
     base: SourceImage,
     written: Sequence[Written],
     *,
     annotations: Mapping[str, str],
-    created: int | None = None,
 ) -> Image:
     """Return the result's documents: the same bytes for equal arguments.
 
@@ -64,9 +63,8 @@ def compose(  # noqa: PLR0913 - what a result is made of
         base: What it was written on.
         written: The layers of *plan*, in its order.
         annotations: To be added to the manifest's.
-        created: The moment that the image tells; the newest source's by default.
     """
-    when = moment(plan.created if created is None else created)
+    when = moment(plan.created)
     new = tuple(Descriptor(media_type=one.media_type, digest=one.digest, size=one.size) for one in written)
     below = tuple(
         attrs.evolve(one, media_type=_TYPES.get(one.media_type, one.media_type), annotations={}) for one in base.layers

@@ -130,7 +130,7 @@ class Runtime:
         found: list[tuple[str, str]] = []
         for pattern in patterns:
             names: dict[str, str] = {}
-            for line in self.loader.lines:
+            for line in self.loader.baseline:
                 if fnmatch.fnmatchcase(line.name, pattern):
                     names.setdefault(line.name, line.path)
             found += names.items()

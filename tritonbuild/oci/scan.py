@@ -76,6 +76,11 @@ class Scanner:
         self._long_target: str | None = None
         self._ended = False
 
+    @property
+    def file(self) -> tuple[int, int]:
+        """Size of the file that streams by, and how many bytes of it are to come; zeros between files."""
+        return (self._member.size, self._left) if self._member is not None and self._left else (0, 0)
+
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes.
 

@@ -8,6 +8,7 @@ digest of the result was computed when the source was read (`folders`), and all 
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterator
 
 import attrs
@@ -19,7 +20,6 @@ from tritonbuild.oci.items import Item, NewLayer
 from tritonbuild.oci.layerindex import FILE, FolderSums
 from tritonbuild.oci.reading import Layer
 
-_PIECE = 1 << 20
 _EMPTY_BLOCK = b"\0\0\xff\xff"
 
 
@@ -81,10 +81,16 @@ def _same(item: Item, source: Layer, place: int) -> bool:
 
 def _stretch(layer: Layer, offset: int, size: int) -> tuple[Point, Point] | None:
     """Return the points between which a file's compressed bytes can be taken."""
-    inside = [p for p in layer.index.points if offset + WINDOW <= p.offset <= offset + size]
-    if len(inside) < 2 or inside[0].member != inside[-1].member:  # noqa: PLR2004 - a beginning and an end
+    points = layer.index.points
+    first = bisect.bisect_left(points, offset + WINDOW, key=_offset)
+    last = bisect.bisect_right(points, offset + size, key=_offset) - 1
+    if first >= last or points[first].member != points[last].member:
         return None
-    return inside[0], inside[-1]
+    return points[first], points[last]
+
+
+def _offset(point: Point) -> int:
+    return point.offset
 
 
 def parts(layer: NewLayer, source: Layer) -> Iterator[Plain | Taken]:
@@ -134,13 +140,12 @@ def _taken(source: Layer, begin: Point, finish: Point) -> Iterator[Taken]:
     left = finish.byte - begin.byte
     start, mask = lead(begin.bit)
     first = True
-    for grain in reading.grains(source, begin.byte, finish.byte + 1):
-        whole = grain[:left]
-        last = grain[left : left + 1] if left < len(grain) else b""
-        left -= len(whole)
-        for place in range(0, len(whole), _PIECE):
-            piece = whole[place : place + _PIECE]
-            yield Taken(joined(start, mask, piece) if first else piece)
+    last = b""
+    for piece in reading.grains(source, begin.byte, finish.byte + 1):
+        part, last = piece[:left], piece[left : left + 1]
+        if part:
+            left -= len(part)
+            yield Taken(joined(start, mask, part) if first else part)
             first = False
         if last:
             break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import queue
 import secrets
 import shutil
@@ -52,6 +53,10 @@ class Target(Protocol):
 
     def finish(self, image: Image, tags: Sequence[str]) -> None:
         """Have the image itself, once all of its blobs are there."""
+        ...
+
+    def places(self, tags: Sequence[str]) -> list[str]:
+        """Return where an image with these *tags* is, as podman and skopeo say it: `oci:FOLDER:NAME`."""
         ...
 
 
@@ -107,8 +112,7 @@ class Layout:
             self._write(self.path(blob.digest), [content])
         self._write(self.folder / "oci-layout", [_LAYOUT])
         names = [_names(tag) for tag in tags]
-        with (self.folder / ".lock").open("wb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with self._alone():
             kept = [
                 one for one in self._entries() if one.get("annotations", {}).get(REF_NAME) not in {n[0] for n in names}
             ]
@@ -117,19 +121,33 @@ class Layout:
             kept = [one for one in kept if one not in added]
             document = {"schemaVersion": 2, "mediaType": descriptors.INDEX, "manifests": [*kept, *added]}
             self._write(self.folder / "index.json", [to_json(document)])
-        (self.folder / ".lock").unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Have the layout's index for oneself, among builds on this machine."""
+        lock = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+    def places(self, tags: Sequence[str]) -> list[str]:
+        """Return where an image is."""
+        return [f"oci:{self.folder.absolute()}{f':{tag}' if tag else ''}" for tag in tags or [""]]
 
     def attach(self, manifest: Descriptor, content: bytes, blobs: Sequence[tuple[Descriptor, bytes]]) -> None:
         """Have a manifest that refers to an image of the layout."""
         for blob, bytes_ in (*blobs, (manifest, content)):
             self._write(self.path(blob.digest), [bytes_])
-        entries = [one for one in self._entries() if one.get("digest") != manifest.digest]
-        document = {
-            "schemaVersion": 2,
-            "mediaType": descriptors.INDEX,
-            "manifests": [*entries, manifest.document()],
-        }
-        self._write(self.folder / "index.json", [to_json(document)])
+        with self._alone():
+            entries = [one for one in self._entries() if one.get("digest") != manifest.digest]
+            document = {
+                "schemaVersion": 2,
+                "mediaType": descriptors.INDEX,
+                "manifests": [*entries, manifest.document()],
+            }
+            self._write(self.folder / "index.json", [to_json(document)])
 
     def _entries(self) -> list[dict[str, Any]]:
         path = self.folder / "index.json"
@@ -191,6 +209,10 @@ class Archive:
         except OSError as error:
             raise no_room(error, self.path.parent) from error
 
+    def places(self, tags: Sequence[str]) -> list[str]:
+        """Return where the archive is."""
+        return [f"docker-archive:{self.path.absolute()}"]
+
     def close(self) -> None:
         """Remove what is beside the archive."""
         shutil.rmtree(self._scratch, ignore_errors=True)
@@ -250,6 +272,11 @@ class Push:
         own = [parse_reference(tag) for tag in tags]
         for tag in [one.tag for one in own if one.name == name] or [image.manifest.digest]:
             self.repository.put_manifest(tag, descriptors.MANIFEST, image.manifest_content)
+
+    def places(self, tags: Sequence[str]) -> list[str]:
+        """Return where an image is: under those of its tags that are of this repository."""
+        own = [parse_reference(tag) for tag in tags]
+        return [f"docker://{one}" for one in own if one.name == self.repository.full_name]
 
     def stream(self) -> Upload:
         """Return an upload that goes on while a layer is written."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from tritonbuild.oci.headers import BLOCK, headers, padded
@@ -12,27 +12,28 @@ from tritonbuild.oci.reading import read
 
 def stream(layer: NewLayer) -> Iterator[bytes]:
     """Yield the tar of *layer*, in pieces of any size."""
-    for source, group in groupby(layer.items, key=lambda item: item.layer if item.entry.size else None):
-        items = [*group]
-        if source is None:
-            for item in items:
-                yield headers(item.entry) + padded(item.content)
+    pieces = _contents(layer.items)
+    ahead = next(pieces, None)
+    for number, item in enumerate(layer.items):
+        yield headers(item.entry) + padded(item.content)
+        if ahead is None or ahead[0] != number:
             continue
-        yield from _contents(items)
+        while ahead is not None and ahead[0] == number:
+            yield ahead[1]
+            ahead = next(pieces, None)
+        yield bytes(-item.entry.size % BLOCK)
     yield bytes(2 * BLOCK)
 
 
-def _contents(items: list[Item]) -> Iterator[bytes]:
-    """Yield headers and contents of files out of one source layer."""
-    source = items[0].layer
-    if source is None:
-        return
-    yield headers(items[0].entry)
-    current = 0
-    for number, piece in read(source, [(item.entry.offset, item.entry.size) for item in items]):
-        while current < number:
-            yield bytes(-items[current].entry.size % BLOCK)
-            current += 1
-            yield headers(items[current].entry)
-        yield piece
-    yield bytes(-items[-1].entry.size % BLOCK)
+def _contents(items: Sequence[Item]) -> Iterator[tuple[int, bytes]]:
+    """Yield the contents that come out of source layers in pieces, each with the number of its item.
+
+    A source layer is read in one go, whatever stands between its files: links, folders, empty files.
+    """
+    numbers = [number for number, item in enumerate(items) if item.layer is not None and item.entry.size]
+    for source, group in groupby(numbers, key=lambda number: items[number].layer):
+        if source is None:
+            continue
+        own = [*group]
+        for place, piece in read(source, [(items[number].entry.offset, items[number].entry.size) for number in own]):
+            yield own[place], piece

@@ -22,17 +22,9 @@ last
 
 from __future__ import annotations
 
-from typing import Final
-
-from tritonbuild.composition import CA_CERTIFICATES, CLIENTS, Composition
+from tritonbuild.composition import CLIENTS, Composition
 from tritonbuild.containerfile import Copy, Stage, Word
 from tritonbuild.recipe import parts
-
-_FEATURE_LIBRARIES: Final = {
-    "allocators": ("libjemalloc.so*", "libtcmalloc*.so*"),
-    "dcgm": ("libdcgm*.so*", "libnvperf_dcgm_host.so*"),
-}
-_FEATURE_FILES: Final = {"dcgm": ("/usr/bin/dcgmi", "/usr/bin/nv-hostengine")}
 
 
 def stages(composition: Composition) -> list[Stage]:
@@ -79,18 +71,12 @@ def _clients(composition: Composition) -> list[Stage]:
 
 
 def _runtime(composition: Composition, base: str) -> Stage:
-    recipe = composition.recipe()
     folders = [c.directory for c in composition.components if c.directory]
-    opened = [*recipe.dlopen, *(name for c in composition.components for name in c.dlopen)]
-    read = [*(copy.source for copy in recipe.sagemaker_copies), CA_CERTIFICATES]
-    for feature, names in _FEATURE_LIBRARIES.items():
-        if composition.has(feature):
-            opened += names
-            read += _FEATURE_FILES.get(feature, ())
+    opened = [*composition.opened(), *(name for c in composition.components for name in c.dlopen)]
     own = [
         parts.brought(component, composition, parts.ROOT)
         for component in composition.components
-        if any((folder.kind, folder.name) == (component.kind, component.name) for folder in composition.own)
+        if composition.is_own(component)
     ]
     return Stage(
         base=base,
@@ -103,7 +89,7 @@ def _runtime(composition: Composition, base: str) -> Stage:
                 "runtime.sh",
                 *folders,
                 *(f"name={name}" for name in dict.fromkeys(opened)),
-                *(f"file={path}" for path in read),
+                *(f"file={path}" for path in composition.read_files()),
             ),
         ),
     )

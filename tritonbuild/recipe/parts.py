@@ -10,9 +10,6 @@ from tritonbuild.composition import HEADERS, Composition
 from tritonbuild.containerfile import Comment, Copy, Entrypoint, Env, Fragment, Instruction, Label, Script, Stage, Word
 
 SERVER: Final = "/opt/tritonserver"
-FEATURE_FOLDERS: Final = {"python": f"{SERVER}/python", "sources": f"{SERVER}/third-party-src"}
-"""Folders of the full image that are not needed to run."""
-
 ROOT: Final = "0:0"
 
 
@@ -30,7 +27,7 @@ def copied(path: str, owner: str) -> Copy:
 def brought(component: Component, composition: Composition, owner: str) -> Copy:
     """Copy a component, out of the full image or the build context, to its place."""
     target = f"{SERVER}/{component.directory}"
-    if any((folder.kind, folder.name) == (component.kind, component.name) for folder in composition.own):
+    if composition.is_own(component):
         return Copy(sources=(f"{component.directory}/",), target=f"{target}/", chown=owner)
     return copied(target, owner)
 
@@ -41,7 +38,7 @@ def server(composition: Composition, owner: str, *, headers: bool) -> list[Instr
     folders = [copy.source for copy in recipe.core_copies if copy.source.rpartition("/")[2] not in recipe.core_files]
     if not headers:
         folders.remove(HEADERS)
-    folders += [folder for feature, folder in FEATURE_FOLDERS.items() if composition.has(feature)]
+    folders += composition.feature_folders()
     return [
         *(copied(path, ROOT) for path in recipe.entrypoint_files),
         Copy(

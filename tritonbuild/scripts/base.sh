@@ -32,5 +32,6 @@ for file in passwd group shadow; do
         sed -e '/^ubuntu:/d' -e '/^triton-server:/d' -e 's/\([:,]\)ubuntu,/\1/' -e 's/[,]ubuntu$//' -e 's/:ubuntu$/:/' "/etc/$file"
         echo "$entry"
     } > "/tritonbuild/etc/$file"
+    chown --reference="/etc/$file" "/tritonbuild/etc/$file"
     chmod --reference="/etc/$file" "/tritonbuild/etc/$file"
 done
