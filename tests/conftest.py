@@ -8,6 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("tritonbuild", deadline=None)  # a busy machine is no failure
+settings.load_profile("tritonbuild")
 
 REQUIRE = "--require-engine"
 
