@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -42,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the engine; return its exit status."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
+    # Planning makes a hundred thousand objects that stay, and nothing here makes cycles worth looking for.
+    gc.disable()
     try:
         _run(arguments.parser().parse_args(argv))
     except TritonBuildError as error:
