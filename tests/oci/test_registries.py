@@ -235,13 +235,11 @@ def with_index(layout: Path, folder: Path) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     named = []
     for name, digest in tiny.digests(layout).items():
-        manifest = oci.read_json(layout, digest)
-        config = {**oci.read_json(layout, manifest["config"]["digest"]), "architecture": "arm64", "variant": "v8"}
-        arm = oci.put(layout, {**manifest, "config": oci.put(layout, config, oci.CONFIG_TYPE)}, oci.MANIFEST_TYPE)
+        arm = tiny.for_platform(layout, digest, architecture="arm64", variant="v8")
         size = (layout / "blobs" / digest.replace(":", "/")).stat().st_size
         amd = {"mediaType": oci.MANIFEST_TYPE, "digest": digest, "size": size}
         entries = [
-            {**arm, "platform": {"os": "linux", "architecture": "arm64", "variant": "v8"}},
+            arm,
             {**amd, "platform": {"os": "linux", "architecture": "amd64"}},
             {**amd, "platform": {"os": "unknown", "architecture": "unknown"}},
         ]
