@@ -28,7 +28,7 @@ from tritonbuild.oci.registry import Registries
 from tritonbuild.oci.request import Request, from_document
 from tritonbuild.oci.targets import Archive, Layout, Push, Target
 from tritonbuild.oci.transport import Settings
-from tritonbuild.reference import parse_reference
+from tritonbuild.reference import parse_platform, parse_reference
 
 _LOAD_TIMEOUT = 1800.0
 
@@ -129,7 +129,7 @@ def _request(options: argparse.Namespace) -> Request:
         request,
         full=sources.get("full", request.full),
         base=sources.get("base", sources.get("min", request.base)),
-        platform=options.platform or request.platform,
+        platform=parse_platform(options.platform) if options.platform else request.platform,
         labels=labels,
     )
 
