@@ -109,6 +109,18 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
         "release 22.01 has no Python packages of the server",
         "23.09 is the first",
     ),
+    (
+        "clients installed",
+        {"runtime": "install", "features": ["clients"]},
+        "feature 'clients' is for --runtime copy",
+        "what they are linked to is not installed",
+    ),
+    (
+        "sdk without clients",
+        {"images": {"full": "a", "min": "b", "sdk": "c"}},
+        "source image 'sdk' is for the feature 'clients'",
+        "add --features clients",
+    ),
     ("platform", {"platform": "linux/s390x"}, "triton has no images for platform 'linux/s390x'", ""),
     (
         "not there",
@@ -210,6 +222,24 @@ def test_features_bring_what_is_not_needed_to_run() -> None:
         assert part not in plain
     old = containerfile(compose(container_version="22.01", features=["nvidia"]))
     assert "/opt/tritonserver/python" not in old
+
+
+def test_clients_come_out_of_the_sdk_image_with_what_they_need() -> None:
+    composition = compose(features=["clients"])
+    text = containerfile(composition)
+    assert str(composition.sources()["sdk"]) == "nvcr.io/nvidia/tritonserver:24.10-py3-sdk"
+    assert "\nFROM nvcr.io/nvidia/tritonserver:24.10-py3-sdk AS sdk\n" in text
+    assert "\nFROM sdk AS clients\n" in text
+    assert "&& /bin/sh /tmp/runtime.sh 'root=/workspace/install'\n" in text
+    assert "\nCOPY --from=sdk --chown=0:0 /workspace/install /workspace/install\n" in text
+    assert 'PATH="/opt/tritonserver/bin:${PATH}:/workspace/install/bin"' in text
+    first, last = (text.index(f"COPY --from={stage} /tritonbuild/runtime/ /\n") for stage in ("clients", "runtime"))
+    assert first < last
+    own = {"full": "a:1", "min": "b:1", "sdk": "c:1"}
+    assert "\nFROM docker.io/library/c:1 AS sdk\n" in containerfile(compose(features=["clients"], images=own))
+    parity = compose(features=["nvidia"])
+    assert "sdk" not in parity.sources()
+    assert "FROM sdk" not in containerfile(parity)
 
 
 # --- the build context ---

@@ -288,6 +288,29 @@ def test_an_alias_is_said_aloud(tmp_path: Path) -> None:
     assert "onnxruntime" in error
 
 
+def test_a_component_of_ones_own_out_of_the_config_file(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(
+        """[[component]]
+name = "whisper"
+aliases = ["speech"]
+requires = ["python"]
+env = { WHISPER_HOME = "/opt/whisper" }
+dlopen = ["libsndfile.so.1"]
+"""
+    )
+    images = ("--image", "full,me/full:1", "--image", "min,me/min:1")
+    code, out, err = run("render", "--backend", "speech", *images, TRITONBUILD_CONFIG=str(config))
+    assert (code, err) == (0, "tritonbuild: 'speech' is taken to be Triton backend 'whisper'\n")
+    for name in ("whisper", "python"):
+        assert f"\nCOPY --from=full --chown=0:0 /opt/tritonserver/backends/{name} " in out
+    assert ' WHISPER_HOME="/opt/whisper"' in out
+    assert "'name=libsndfile.so.1'" in out
+    code, out, _ = run("components", "--json", TRITONBUILD_CONFIG=str(config))
+    assert [one["name"] for one in json.loads(out)["components"] if one["own"]] == ["whisper"]
+    assert run("render", "--backend", "whisper")[0] == 2
+
+
 def test_version_and_help() -> None:
     code, output, _ = run("--version")
     assert code == 0

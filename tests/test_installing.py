@@ -20,6 +20,8 @@ from tritonbuild.recipe import containerfile
 from tritonbuild.recipe.installing import ADDED_PACKAGES
 
 GOLDEN = Path(__file__).parent / "golden" / "containerfiles"
+UNKNOWN_LABELS = ("com.nvidia.build.id", "com.nvidia.build.ref")
+"""What the full image's configuration alone tells."""
 ARCHITECTURES = pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
 
 
@@ -173,10 +175,18 @@ def test_images_labels_user_and_entry_point(version: str, gpu: bool) -> None:
     base = f"{full}-min" if gpu else f"docker.io/library/{FACT[version]['cpu_base']}"
     assert f"\nFROM {full} AS full\n" in found.text
     assert f"\nFROM {base} AS composed\n" in found.text
-    labels = found.pairs("LABEL")
-    assert labels["com.nvidia.tritonserver.version"] == FACT[version]["triton_version"]
     sagemaker = fact(RANGES["sagemaker"], version)
-    assert sagemaker[0]["label"].partition("=")[0] in labels
+    accepts, _, yes = sagemaker[0]["label"].partition("=")
+    several = fact(RANGES["sagemaker_full_image_has_multi_models_label"], version)
+    names = {label.partition("=")[0] for label in fact(RANGES["labels"], version)}
+    assert names == {"com.nvidia.tritonserver.version", *UNKNOWN_LABELS}
+    assert found.pairs("LABEL") == {
+        "com.nvidia.tritonserver.version": FACT[version]["triton_version"],
+        accepts: yes,
+        **({accepts.replace("accept-bind-to-port", "multi-models"): "true"} if several else {}),
+        "org.opencontainers.image.base.name": base,
+        "org.opencontainers.image.version": version,
+    }
     assert f"file={sagemaker[1]['source']}" in found.arguments(r"extras\.sh")
     user = fact(RANGES["user"], version)
     removed = ["ubuntu"] if FACT[version]["ubuntu_version"] == "24.04" else []
@@ -184,6 +194,23 @@ def test_images_labels_user_and_entry_point(version: str, gpu: bool) -> None:
     entry = fact(RANGES[f"entrypoint[{'gpu' if gpu else 'cpu'}]"], version)
     inherited = 'ENTRYPOINT ["/opt/nvidia/nvidia_entrypoint.sh"]'
     assert f"\n{entry or inherited}\n" in found.text
+
+
+@EVERY_RELEASE
+@FLAVOURS
+def test_tensorflow(version: str, gpu: bool) -> None:
+    names = [component.name for component in BUILTIN.components(version, gpu=gpu, kind="backend")]
+    wanted = fact(RANGES["tensorflow_cpu"], version) or {}
+    for name in ("tensorflow", "tensorflow1", "tensorflow2"):
+        if name not in names:
+            continue
+        found = written(version, gpu, backends=(name,))
+        copies = wanted.get(name, {"copies": []})["copies"] if not gpu else []
+        assert set(found.copies("gpu-min")) == {source for source, _ in copies}
+        common = dict(fact(RANGES[f"env_common[{'gpu' if gpu else 'cpu'}]"], version))
+        ours = {variable: value for variable, value in found.pairs("ENV").items() if variable.startswith("TF_")}
+        assert ours == {variable: value for variable, value in common.items() if variable.startswith("TF_")}
+        assert ours
 
 
 @EVERY_RELEASE

@@ -34,10 +34,13 @@ _FEATURE_LIBRARIES: Final = {
     "dcgm": ("libdcgm*.so*", "libnvperf_dcgm_host.so*"),
 }
 _FEATURE_FILES: Final = {"dcgm": ("/usr/bin/dcgmi", "/usr/bin/nv-hostengine")}
-FEATURES: Final = ("allocators", "dcgm", "headers", "nvidia", "python", "sources")
+CLIENTS: Final = "/workspace/install"
+"""Programs, libraries and Python packages of clients, in the sdk image; docs/quick_start.md of the client's repository
+and Dockerfile.sdk of the server's."""
+FEATURES: Final = ("allocators", "clients", "dcgm", "headers", "nvidia", "python", "sources")
 RUNTIMES: Final = ("copy", "install")
 DCGM_WAYS: Final = ("copy", "none", "package")
-SOURCE_NAMES: Final = ("full", "min", "gpu-min")
+SOURCE_NAMES: Final = ("full", "min", "gpu-min", "sdk")
 _WHEELS: Final = "23.09"
 """The first release whose full image has /opt/tritonserver/python."""
 
@@ -108,8 +111,8 @@ class Composition:
         caches: Names of response caches, or `NAME=FOLDER`.
         container_version: NVIDIA's release, `YY.MM`; the newest known by default.
         enable_gpu: Whether for GPU or CPU.
-        images: Source images in place of the release's own, by name: `full`, `min` (the base) and, for CPU, `gpu-min`.
-            `full` and `min` go together.
+        images: Source images in place of the release's own, by name: `full`, `min` (the base), `gpu-min` for CPU, and
+            `sdk` for the feature `clients`. `full` and `min` go together.
         base: An image to compose on in place of `min`: any with a C library as new as the full image's.
         registry: Where the release's own images are: a mirror in place of nvcr.io/nvidia.
         platform: `linux/amd64` or `linux/arm64`; the engine is told. By default the engine decides, and what exists
@@ -121,7 +124,8 @@ class Composition:
         features: What to add that is not needed to run. `headers`: for compiling Triton backends; `allocators`:
             jemalloc and tcmalloc for LD_PRELOAD; `dcgm`: all of its libraries and programs; `python`: the server's
             Python packages and its OpenAI frontend, as files; `sources`: those of third parties; `nvidia`: all that
-            the release has of these.
+            the release has of these. And `clients`: programs, libraries and Python packages of clients, out of the
+            release's sdk image, for the runtime `copy`.
         pip: Packages for the interpreter that the python backend embeds, as pip takes them: `numpy<2`.
         requirements: Files of such packages.
         models: Folders of models that go into the image.
@@ -181,6 +185,7 @@ class Composition:
             newest = self.catalog.newest()
             notes.append(f"release {self.container_version} is newer than the catalog: taken to be like {newest}")
         self._check_choices()
+        self._check_features()
         components, own = self._resolve(notes)
         variant = self._variant(components, own, notes)
         object.__setattr__(self, "components", components)
@@ -191,10 +196,6 @@ class Composition:
         if (self.pip or self.requirements) and not any(_is_python(component) for component in components):
             raise InvalidInputError(
                 "pip packages are for the python backend, which is not chosen", hint="add --backend python"
-            )
-        if "python" in self.features and self.container_version < _WHEELS:
-            raise InvalidInputError(
-                f"release {self.container_version} has no Python packages of the server", hint=f"{_WHEELS} is the first"
             )
 
     def _check_choices(self) -> None:
@@ -214,14 +215,27 @@ class Composition:
             raise InvalidInputError(
                 f"source image {given_name!r} is given without {missing!r}", hint=f"add --image {missing},REFERENCE"
             )
-        for feature in self.features:
-            if feature not in FEATURES:
-                raise UnknownNameError("feature", feature, FEATURES)
         for pattern in self.exempt_libraries:
             if not pattern or not pattern.isprintable() or set(pattern) & set(" /'\"`$();&|<>"):
                 raise InvalidInputError(
                     f"{pattern!r} is not a pattern of library names", hint="say libfoo.so.1 or libfoo*"
                 )
+
+    def _check_features(self) -> None:
+        """Raise an InvalidInputError where a feature is none, or cannot be had."""
+        for feature in self.features:
+            if feature not in FEATURES:
+                raise UnknownNameError("feature", feature, FEATURES)
+        if "clients" in self.features and self.runtime == "install":
+            raise InvalidInputError(
+                "feature 'clients' is for --runtime copy", hint="what they are linked to is not installed"
+            )
+        if "sdk" in self.images and "clients" not in self.features:
+            raise InvalidInputError("source image 'sdk' is for the feature 'clients'", hint="add --features clients")
+        if "python" in self.features and self.container_version < _WHEELS:
+            raise InvalidInputError(
+                f"release {self.container_version} has no Python packages of the server", hint=f"{_WHEELS} is the first"
+            )
 
     def _resolve(self, notes: list[str]) -> tuple[tuple[Component, ...], tuple[OwnFolder, ...]]:
         """Return what is chosen with what it requires, and those of it that are folders of the user's."""
@@ -273,7 +287,8 @@ class Composition:
 
     def has(self, feature: str) -> bool:
         """Whether *feature* is wanted, by its name or as a part of `nvidia`."""
-        whole = "nvidia" in self.features and (feature != "python" or self.container_version >= _WHEELS)
+        there = feature != "clients" and (feature != "python" or self.container_version >= _WHEELS)
+        whole = "nvidia" in self.features and there
         return feature in self.features or whole
 
     def context(self) -> tuple[tuple[str, Path], ...]:
@@ -306,9 +321,7 @@ class Composition:
         return self.catalog.recipe(self.container_version, gpu=self.enable_gpu, arch=self.arch)
 
     def sources(self) -> dict[str, Reference]:
-        """Return the source images by name: `full`, `min` and, where the composition needs it, `gpu-min`."""
-        if {"full", "min"} <= self.images.keys() and not self.needs_gpu_min:
-            return dict(self.images)
+        """Return the source images by name: `full`, `min` and, where the composition needs them, `gpu-min`, `sdk`."""
         own = self.catalog.sources(
             self.container_version, gpu=self.enable_gpu, registry=self.registry, variant=self.variant
         )
@@ -317,6 +330,10 @@ class Composition:
             found["min"] = self.base
         if not self.needs_gpu_min:
             found.pop("gpu-min", None)
+        if not self.has("clients"):
+            found.pop("sdk", None)
+        elif "sdk" not in found:
+            found["sdk"] = parse_reference(self.catalog.image(self.container_version, "sdk", registry=self.registry))
         return found
 
     def variables(self) -> dict[str, str]:
@@ -330,6 +347,8 @@ class Composition:
         env = {**recipe.env_with(self.components), **recipe.cpu_env}
         if not names & TENSORFLOW:
             env = {name: value for name, value in env.items() if not name.startswith("TF_")}
+        if self.has("clients"):
+            env["PATH"] += f":{CLIENTS}/bin"
         if "dali" in names:
             env.setdefault("PYTHONPATH", DALI_PACKAGES)
         return {

@@ -70,17 +70,20 @@ def fetch(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture(scope="session")
-def isolated(request: pytest.FixtureRequest, made_replica: replica.Replica) -> Iterator[None]:
-    """A network in which nothing but this machine can be reached, for all that starts from here on."""
+def isolated(request: pytest.FixtureRequest, made_replica: replica.Replica) -> Iterator[int]:
+    """A network in which nothing but this machine can be reached, for all that starts from here on.
+
+    What it yields is the network before, for `offline.joined`.
+    """
     fetch(request)
-    with offline():
-        yield
+    with offline() as before:
+        yield before
 
 
 @pytest.fixture(scope="session")
 def sources(
     request: pytest.FixtureRequest,
-    isolated: None,
+    isolated: int,
     made_replica: replica.Replica,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Sources]:

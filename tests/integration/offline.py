@@ -18,19 +18,39 @@ _IFF_UP: Final = 1
 
 
 @contextlib.contextmanager
-def offline() -> Iterator[None]:
-    """Have this thread, and every process it starts, in a network namespace of its own until the block ends."""
-    libc = ctypes.CDLL(None, use_errno=True)
+def offline() -> Iterator[int]:
+    """Have this thread, and every process it starts, in a network namespace of its own until the block ends.
+
+    Yields:
+        The namespace it was in before, for `joined`.
+    """
     before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
     try:
-        if libc.unshare(_CLONE_NEWNET):
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
+        _call("unshare", _CLONE_NEWNET)
         _raise_loopback()
+        yield before
+    finally:
+        _call("setns", before, _CLONE_NEWNET)
+        os.close(before)
+
+
+@contextlib.contextmanager
+def joined(namespace: int) -> Iterator[None]:
+    """Have this thread in *namespace* until the block ends; what it starts there stays there."""
+    here = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    try:
+        _call("setns", namespace, _CLONE_NEWNET)
         yield
     finally:
-        libc.setns(before, _CLONE_NEWNET)
-        os.close(before)
+        _call("setns", here, _CLONE_NEWNET)
+        os.close(here)
+
+
+def _call(name: str, *arguments: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc[name](*arguments):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def _raise_loopback() -> None:

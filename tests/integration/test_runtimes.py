@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -11,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests import services
-from tests.integration.conftest import make_lab
-from tests.integration.labs import Lab, Sources
+from tests.integration.conftest import make_lab, needed
+from tests.integration.labs import BY_HAND, Lab, Sources
+from tests.integration.offline import joined
 from tests.replica import MODELS, Replica, ask
 from tests.replica.components import BASED_ON_PYTHON_MODEL
 
@@ -71,6 +73,19 @@ def test_a_bare_base_is_at_most_two_fifths_of_min(podman: Lab, made_replica: Rep
     print(f"on bare Debian {small:,} bytes, on min {large:,}: {small / large:.1%}; of {cuda:,} of min's")
     assert small <= 0.4 * large
     assert large - small >= 0.9 * cuda
+
+
+def test_a_cpu_image_out_of_the_gpu_full_image_serves(podman: Lab, tmp_path: Path) -> None:
+    """NVIDIA publishes no other full image: what its server is linked to comes along, onto a base without CUDA."""
+    images, tag = podman.sources.references, "tritonbuild-test/cpu:from-gpu"
+    podman.build(
+        *("--backend", "python", "--backend", "identity", "--cache", "local", "--enable-gpu=false"),
+        *("--image", f"full,{images['full']}", "--image", f"min,{images['cpu-min']}"),
+        tag=tag,
+    )
+    env = dict(entry.split("=", 1) for entry in podman.config(tag)["Config"]["Env"])
+    assert (env["TRITON_SERVER_GPU_ENABLED"], env["TRITON_SERVER_CPU_ONLY"]) == ("0", "1")
+    serves(podman, tag, tmp_path, "add", "ident")
 
 
 # --- what a user adds ---
@@ -169,32 +184,27 @@ def test_a_link_out_of_a_folder_is_refused_before_anything_is_built(podman: Lab,
 # --- install ---
 
 
-def outside(*argv: str) -> list[str]:
-    """Return a command that is run in the network this process was started in, where package mirrors are."""
-    return ["nsenter", f"--net=/proc/{os.getppid()}/ns/net", *argv]
-
-
 @pytest.fixture(scope="module")
-def mirror() -> Iterator[None]:
-    """Skip where the machine's package mirror cannot be reached."""
+def outside(isolated: int) -> list[str]:
+    """What begins a command for the network this process was started in; skips where no package mirror is there."""
+    words = ["nsenter", f"--net=/proc/{os.getpid()}/fd/{isolated}"]
     form = "$(REPO_URI)dists/$(RELEASE)/InRelease"
     told = subprocess.run(["apt-get", "indextargets", "--format", form], capture_output=True, text=True, check=False)
     urls = [line for line in told.stdout.splitlines() if line.startswith("http") and "bookworm/InRelease" in line]
     program = "import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=20).read(1)"
     for url in urls[:1]:
-        if not subprocess.run(outside("python3", "-c", program, url), check=False, capture_output=True).returncode:
-            yield
-            return
+        if not subprocess.run([*words, "python3", "-c", program, url], check=False, capture_output=True).returncode:
+            return words
     pytest.skip("no package mirror can be reached")
 
 
-def installed(lab: Lab, tag: str, *arguments: str) -> str:
+def installed(lab: Lab, outside: list[str], tag: str, *arguments: str) -> str:
     """Build in the network outside, from images that are pulled inside, where the registry is."""
     for name in ("full", "min", "cpu-min"):
         lab.run("pull", "--quiet", lab.sources.references[name])
     command = lab.command("--json", "--skip-pull", "--runtime", "install", "--output-name", tag, *arguments)
     done = subprocess.run(
-        outside(*command), env=lab.environment(), capture_output=True, text=True, timeout=1500, check=False
+        [*outside, *command], env=lab.environment(), capture_output=True, text=True, timeout=1500, check=False
     )
     assert done.returncode == 0, done.stderr[-6000:]
     assert json.loads(done.stdout)["tags"] == [tag]
@@ -210,10 +220,10 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def installed_gpu(podman: Lab, mirror: None, plugin: str) -> str:
+def installed_gpu(podman: Lab, outside: list[str], plugin: str) -> str:
     """The GPU flavour on min; DCGM out of full, since NVIDIA's package repository is none of the machine's mirrors."""
     arguments = ("--backend", "repeat", "--cache", "local", "--dcgm", "copy", "--fragment", plugin)
-    return installed(podman, "tritonbuild-test/install:gpu", *arguments)
+    return installed(podman, outside, "tritonbuild-test/install:gpu", *arguments)
 
 
 def test_install_serves(podman: Lab, installed_gpu: str, tmp_path: Path) -> None:
@@ -234,10 +244,11 @@ def test_install_leaves_no_package_lists_and_has_the_packages(podman: Lab, insta
         assert not compat.exists() or compat.read_text() == "/usr/local/cuda/compat/lib\n"
 
 
-def test_install_for_cpu_serves(podman: Lab, mirror: None, plugin: str, tmp_path: Path) -> None:
+def test_install_for_cpu_serves(podman: Lab, outside: list[str], plugin: str, tmp_path: Path) -> None:
     images = podman.sources.references
     tag = installed(
         podman,
+        outside,
         "tritonbuild-test/install:cpu",
         *("--backend", "repeat", "--cache", "local", "--no-enable-gpu", "--fragment", plugin),
         *("--image", f"full,{images['full']}", "--image", f"min,{images['cpu-min']}"),
@@ -245,17 +256,52 @@ def test_install_for_cpu_serves(podman: Lab, mirror: None, plugin: str, tmp_path
     serves(podman, tag, tmp_path, "repeat")
 
 
-def test_what_no_package_brings_is_named(podman: Lab, mirror: None, installed_gpu: str) -> None:
+@pytest.fixture(scope="module")
+def buildkit_outside(  # noqa: PLR0917 - fixtures
+    request: pytest.FixtureRequest,
+    outside: list[str],
+    isolated: int,
+    made_replica: Replica,
+    containers: services.Containers,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Lab]:
+    """BuildKit in the network outside, with a registry of its own: it has no store to pull into beforehand."""
+    folder = tmp_path_factory.mktemp("outside")
+    with contextlib.ExitStack() as stack:
+        with joined(isolated), needed(request, "buildctl"):
+            registry = stack.enter_context(services.registry(folder / "registry"))
+            sources = Sources(host=registry.host, references=made_replica.push(registry.host))
+            daemon = stack.enter_context(services.buildkitd(folder / "root", insecure=[registry.host]))
+        yield Lab(
+            name="buildctl",
+            engine="buildctl",
+            env=daemon.env,
+            runner="podman",
+            runner_env=containers.env,
+            sources=sources,
+            by_hand=BY_HAND["buildctl"],
+            archives=folder,
+        )
+
+
+def test_install_serves_with_buildkit(buildkit_outside: Lab, plugin: str, tmp_path: Path) -> None:
+    tag = "tritonbuild-test/install:buildkit"
+    arguments = ("--backend", "repeat", "--cache", "local", "--dcgm", "copy", "--fragment", plugin)
+    buildkit_outside.build("--runtime", "install", *arguments, tag=tag)
+    serves(buildkit_outside, tag, tmp_path, "repeat")
+
+
+def test_what_no_package_brings_is_named(podman: Lab, outside: list[str], installed_gpu: str) -> None:
     """The replica's identity is linked to a library that full alone has; nothing that is installed brings it."""
     command = podman.command("--skip-pull", "--runtime", "install", "--dcgm", "copy", "--backend", "identity")
     done = subprocess.run(
-        outside(*command), env=podman.environment(), capture_output=True, text=True, timeout=900, check=False
+        [*outside, *command], env=podman.environment(), capture_output=True, text=True, timeout=900, check=False
     )
     assert done.returncode == 4
     assert "libtriton_identity.so needs libacme_direct.so.1, which the composed image does not have" in done.stderr
 
 
-def test_nvidias_packages_are_refused_on_another_distribution(podman: Lab, mirror: None) -> None:
+def test_nvidias_packages_are_refused_on_another_distribution(podman: Lab, outside: list[str]) -> None:
     for name in ("full", "min"):
         podman.run("pull", "--quiet", podman.sources.references[name])
     done = podman.tritonbuild("--skip-pull", "--runtime", "install", "--backend", "identity", "--opt", "network=none")

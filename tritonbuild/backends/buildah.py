@@ -209,5 +209,4 @@ ENGINE: Final = Engine(
     options=translation.table(OPTIONS),
     adapt=adapt,
     follow_up=follow_up,
-    config_query=("inspect", "--type=image", "--format={{json .OCIv1.Config}}"),
 )

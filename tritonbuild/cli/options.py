@@ -51,7 +51,7 @@ ContainerVersion: TypeAlias = Annotated[
 ]
 Platform: TypeAlias = Annotated[str, _option(SOURCE, "linux/amd64 or linux/arm64.", metavar="OS/ARCH")]
 Images: TypeAlias = Annotated[
-    list[str], _option(SOURCE, "A source image: full,REF and min,REF; repeatable.", metavar="NAME,REF")
+    list[str], _option(SOURCE, "A source image: full,REF and min,REF (gpu-min, sdk); repeatable.", metavar="NAME,REF")
 ]
 Base: TypeAlias = Annotated[str, _option(SOURCE, "An image to compose on, in place of min.", metavar="REF")]
 Registry: TypeAlias = Annotated[str, _option(SOURCE, f"A mirror, in place of {NVIDIA_REGISTRY}.", metavar="HOST/PATH")]

@@ -10,6 +10,8 @@ Stages, all from images alone, with no network and, but for what the user adds, 
     on the base: what it has, and its accounts with the server's user.
 `runtime`
     on the full image: what the chosen components need and the base lacks.
+`sdk`, `clients`
+    where the user wants clients: the image that has them, and on it what they need and the base lacks.
 `composed`
     the base with the server, the components (a layer each) and the runtime.
 `check`
@@ -20,7 +22,7 @@ last
 
 from __future__ import annotations
 
-from tritonbuild.composition import Composition
+from tritonbuild.composition import CLIENTS, Composition
 from tritonbuild.containerfile import Copy, Stage, Word
 from tritonbuild.recipe import parts
 
@@ -39,11 +41,32 @@ def stages(composition: Composition) -> list[Stage]:
             instructions=(Word("USER", "root"), parts.script("base.sh")),
         ),
         _runtime(composition, "packages" if calls else "full"),
+        *_clients(composition),
         _composed(composition, str(sources["min"])),
         parts.check(
-            composition, Copy(sources=("/tritonbuild/runtime.list",), target="/tritonbuild/", from_stage="runtime")
+            composition,
+            Copy(sources=("/tritonbuild/runtime.list",), target="/tritonbuild/", from_stage="runtime"),
+            *(
+                Copy(sources=("/tritonbuild/runtime.list",), target="/tritonbuild/clients.list", from_stage=stage.name)
+                for stage in _clients(composition)[1:]
+            ),
         ),
         parts.last(composition),
+    ]
+
+
+def _clients(composition: Composition) -> list[Stage]:
+    """Return the stages that clients come from; none where they are not wanted."""
+    if not composition.has("clients"):
+        return []
+    instructions = (
+        Word("USER", "root"),
+        Copy(sources=("/tritonbuild/",), target="/tritonbuild/base/", from_stage="base-content"),
+        parts.script("runtime.sh", f"root={CLIENTS}"),
+    )
+    return [
+        Stage(base=str(composition.sources()["sdk"]), name="sdk"),
+        Stage(base="sdk", name="clients", instructions=instructions),
     ]
 
 
@@ -73,12 +96,18 @@ def _runtime(composition: Composition, base: str) -> Stage:
 
 
 def _composed(composition: Composition, base: str) -> Stage:
+    clients = [
+        Copy(sources=(CLIENTS,), target=CLIENTS, from_stage="sdk", chown=parts.ROOT),
+        # before the server's: of a library that both bring, the server's stays
+        Copy(sources=("/tritonbuild/runtime/",), target="/", from_stage="clients"),
+    ]
     return Stage(
         base=base,
         name="composed",
         instructions=(
             Copy(sources=("/tritonbuild/etc/",), target="/etc/", from_stage="base-content"),
             *parts.server(composition, parts.ROOT, headers=composition.has("headers")),
+            *(clients if composition.has("clients") else ()),
             Copy(sources=("/tritonbuild/runtime/",), target="/", from_stage="runtime"),
             parts.environment(composition),
         ),

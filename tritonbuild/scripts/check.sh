@@ -1,5 +1,5 @@
 # Runs in the composed image: renews the loader's cache, then looks for libraries that are needed and not there.
-# Arguments: names of libraries (shell patterns) that may be missing. /tritonbuild/runtime.list names what was brought.
+# Arguments: names of libraries (shell patterns) that may be missing. /tritonbuild/*.list name what was brought.
 set -eu
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 ldconfig
@@ -8,8 +8,12 @@ cp -p /etc/ld.so.cache /tritonbuild/etc/
 
 export LD_LIBRARY_PATH="/opt/tritonserver/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 {
-    find /opt/tritonserver ! -type d \( -perm /111 -o -name '*.so' -o -name '*.so.*' \)
-    [ ! -e /tritonbuild/runtime.list ] || sed -n -e '/\.so$/p' -e '/\.so\./p' -e '/\/bin\//p' /tritonbuild/runtime.list
+    for folder in /opt/tritonserver /workspace/install; do
+        [ ! -d $folder ] || find $folder ! -type d \( -perm /111 -o -name '*.so' -o -name '*.so.*' \)
+    done
+    for list in /tritonbuild/*.list; do
+        [ ! -e $list ] || sed -n -e '/\.so$/p' -e '/\.so\./p' -e '/\/bin\//p' $list
+    done
 } | sort -u | tr '\n' '\0' | xargs -0 -r grep -l -s -m 1 "^$(printf '\177')ELF" > /tritonbuild/elf || true
 
 # ldd names each file before its libraries when it is given more than one.

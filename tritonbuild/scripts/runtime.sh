@@ -1,15 +1,25 @@
 # Runs in the full image: collects in /tritonbuild/runtime what the chosen components need and the base lacks.
-# Arguments: folders of components below /opt/tritonserver; name=PATTERN for libraries opened by name at run
-# time; file=PATH for a file that is read at run time.
+# Arguments: folders of components below /opt/tritonserver, or below FOLDER of the sdk image after a first root=FOLDER;
+# name=PATTERN for libraries opened by name at run time; file=PATH for a file that is read at run time.
 set -eu
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 server=/opt/tritonserver
+image=full conf=tritonbuild.conf
+case ${1:-} in
+    root=*)
+        server=${1#root=}
+        image=sdk conf=tritonbuild-sdk.conf
+        shift
+        ;;
+esac
 base=/tritonbuild/base
 out=/tritonbuild/runtime
 work=$(mktemp -d)
 export LD_LIBRARY_PATH="$server/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 mkdir -p $out
 : > $out.list
+# The server finds its own libraries; of clients the loader has to be told.
+[ $image = full ] || echo "$server/lib" > $work/folders
 
 # Copies $1 and every link it leads through, each at its canonical path: a base may have a link where $1 has a folder.
 bring() {
@@ -48,7 +58,7 @@ for argument; do
         name=* | file=*) continue ;;
     esac
     if [ ! -d "$server/$argument" ]; then
-        echo "tritonbuild: the full image has no $server/$argument" >&2
+        echo "tritonbuild: the $image image has no $server/$argument" >&2
         exit 1
     fi
     find "$server/$argument" ! -type d \( -perm /111 -o -name '*.so' -o -name '*.so.*' \)
@@ -145,7 +155,7 @@ sort -u $work/needed | while read -r name path; do
 done
 if [ -s $work/folders ]; then
     mkdir -p $out/etc/ld.so.conf.d
-    sort -u $work/folders > $out/etc/ld.so.conf.d/tritonbuild.conf
+    sort -u $work/folders > $out/etc/ld.so.conf.d/$conf
 fi
 
 # 5. The same bytes every time: folders as they are in the full image.
