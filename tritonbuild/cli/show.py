@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import attrs
 import typer
 
-from tritonbuild import api, building, modelrepo
+from tritonbuild import api, building
 from tritonbuild.catalog import Catalog, Component
 from tritonbuild.cli import options, settings
 from tritonbuild.cli.composing import Wanted, composing
@@ -57,6 +57,8 @@ def models(
     as_json: options.Json = False,
 ) -> None:
     """Show which components the models of a repository need, and why."""
+    from tritonbuild import modelrepo  # noqa: PLC0415 - a package that few command lines need
+
     repository = modelrepo.read(folder)
     if as_json:
         _out(json.dumps(attrs.asdict(repository)))
