@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 import tritonbuild
@@ -104,6 +106,22 @@ def test_a_build_that_takes_too_long(fake_program: FakeProgram, temporary: Path)
         build(builder(), timeout=0.3)
     assert str(caught.value) == "the build with engine 'fake' took longer than 0.3 s and was stopped"
     assert leftovers(temporary) == []
+
+
+def test_the_containerfile_is_written_while_the_probe_goes_on() -> None:
+    """And the engine runs only when the probe has ended."""
+    written = threading.Event()
+
+    def health() -> bool:
+        return written.wait(30) and False
+
+    def document() -> str:
+        written.set()
+        return "FROM a\n"
+
+    engine = attrs.evolve(builder(), health=health, binary="/there/is/none")
+    with pytest.raises(UnhealthyEngineError, match="its health probe says no"):
+        building.build_text(engine, document, ("a",), options={})
 
 
 def test_an_unhealthy_engine_builds_nothing(fake_program: FakeProgram, temporary: Path) -> None:

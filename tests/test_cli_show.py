@@ -13,6 +13,7 @@ import pytest
 
 from tests.replica import MODELS
 from tests.test_cli import run
+from tritonbuild import backends
 
 FakeProgram = Callable[[str, str], Path]
 
@@ -263,3 +264,50 @@ run(["render", "--backend", "python", "--output", {str(tmp_path)!r}])
 """
     said = [subprocess.check_output([sys.executable, "-c", text], text=True).splitlines()[-1] for text in (bare, ours)]
     assert said[1] == said[0]
+
+
+ENGINES = {engine.name for engine in backends.engines()}
+
+# What a command line that names an engine and components does without.
+UNNEEDED = (
+    *("importlib.metadata", "psutil", "tomllib", "tritonbuild.cli.models", "tritonbuild.modelrepo"),
+    *("tritonbuild.oci", "tritonbuild.testing"),
+)
+
+
+def imported(*arguments: str) -> tuple[int, list[str]]:
+    """Run a command line in a new interpreter; return its exit code and the modules that it has then."""
+    program = f"""
+import sys
+from tritonbuild.cli import run
+code = run({list(arguments)!r})
+print(code, *sys.modules)
+"""
+    code, *names = subprocess.check_output([sys.executable, "-c", program], text=True).splitlines()[-1].split()
+    return int(code), names
+
+
+def test_rendering_imports_no_engine(tmp_path: Path) -> None:
+    code, names = imported("render", "--backend", "python", "--output", str(tmp_path))
+    assert code == 0
+    assert [name for name in names if name.startswith(UNNEEDED)] == []
+    assert engines(names) == set()
+
+
+def test_a_build_imports_its_own_engine_alone(fake_program: FakeProgram) -> None:
+    script = 'for word; do case "$word" in --iidfile=*) printf sha256:%064d 0 > "${word#*=}";; esac; done; echo 5.0.0'
+    fake_program("podman", script)
+    code, names = imported("--engine", "podman", "--backend", "python", "--quiet")
+    assert code == 0
+    assert [name for name in names if name.startswith(UNNEEDED)] == []
+    assert engines(names) == {"podman"}
+
+
+def engines(modules: list[str]) -> set[str]:
+    """Return the engines whose modules are loaded."""
+    return {name.rpartition(".")[2] for name in modules if name.startswith("tritonbuild.backends.")} & ENGINES
+
+
+def test_importing_the_package_alone_imports_nothing_of_it() -> None:
+    program = "import sys, tritonbuild; print([name for name in sys.modules if name.startswith('tritonbuild.')])"
+    assert subprocess.check_output([sys.executable, "-c", program], text=True) == "[]\n"

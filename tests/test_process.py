@@ -45,6 +45,24 @@ def test_output_is_kept_whole_and_its_last_lines_returned(tmp_path: Path) -> Non
     assert done.output.splitlines() == [*(f"out {i}" for i in range(2982, 3001)), "err"]
 
 
+def test_a_command_that_a_thread_waits_for_ends_with_the_program(marker: str) -> None:
+    """As a probe's, when the build that asked for it is interrupted or fails in another way."""
+    program = f"""
+import threading, time
+from tritonbuild import process
+argv = ["sh", "-c", "sleep 300; echo {marker}"]
+threading.Thread(target=process.capture, args=(argv,), kwargs={{"timeout": 300}}, daemon=True).start()
+while not process._captured:
+    time.sleep(0.01)
+print("ends")
+"""
+    assert subprocess.check_output([sys.executable, "-c", program, marker], text=True, timeout=60) == "ends\n"
+    deadline = time.monotonic() + 10
+    while running(marker) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert running(marker) == []
+
+
 def test_output_is_echoed_as_it_comes(tmp_path: Path) -> None:
     reader, writer = os.pipe()
     process.run(["printf", "a\\nb"], log=tmp_path / "log", echo=writer)

@@ -6,20 +6,8 @@ result = tritonbuild.build(backends=["onnxruntime", "python"], backend="podman",
 print(result.image_id)
 """
 
-from tritonbuild.api import Plan, build, get_containerfile, health, plan, probe
-from tritonbuild.backends import get_backend, register_backend, registered, unregister_backend
-from tritonbuild.building import BuildResult
-from tritonbuild.composition import Composition
-from tritonbuild.engine import Engine, Health
-from tritonbuild.errors import (
-    BuildFailedError,
-    BuildTimeoutError,
-    InvalidInputError,
-    TritonBuildError,
-    UnhealthyEngineError,
-    UnknownNameError,
-    VerificationError,
-)
+import importlib
+from typing import Any
 
 __all__ = [
     "BuildFailedError",
@@ -44,3 +32,41 @@ __all__ = [
     "registered",
     "unregister_backend",
 ]
+
+_HOMES = {
+    "BuildFailedError": "errors",
+    "BuildResult": "building",
+    "BuildTimeoutError": "errors",
+    "Composition": "composition",
+    "Engine": "engine",
+    "Health": "engine",
+    "InvalidInputError": "errors",
+    "Plan": "api",
+    "TritonBuildError": "errors",
+    "UnhealthyEngineError": "errors",
+    "UnknownNameError": "errors",
+    "VerificationError": "errors",
+    "build": "api",
+    "get_backend": "backends",
+    "get_containerfile": "api",
+    "health": "api",
+    "plan": "api",
+    "probe": "api",
+    "register_backend": "backends",
+    "registered": "backends",
+    "unregister_backend": "backends",
+}
+"""Public name -> its module, which is loaded when the name is first asked for: `python -m tritonbuild.oci` and most
+commands need few of them. `__init__.pyi` says the same to type checkers.
+"""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

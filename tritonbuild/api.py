@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import tempfile
@@ -11,7 +12,7 @@ from typing import Any, Final
 
 import attrs
 
-from tritonbuild import backends, configurations, recipe
+from tritonbuild import backends, configurations
 from tritonbuild import engine as engines
 from tritonbuild.building import BuildResult, build_text, write_containerfile
 from tritonbuild.composition import RUNTIMES, Composition
@@ -49,7 +50,7 @@ def get_containerfile(
         raise InvalidInputError(
             f"get_containerfile takes no {next(iter(rest))!r}", hint="see the fields of Composition"
         )
-    text = recipe.containerfile(wanted)
+    text = _containerfile(wanted)
     if output_path is not None:
         write_containerfile(text, Path(output_path))
     return text
@@ -129,7 +130,7 @@ def _layers(
         told = Path(folder) / "plan"
         build_text(
             engine,
-            (engine.document or recipe.containerfile)(wanted),
+            functools.partial(engine.document or _containerfile, wanted),
             (DEFAULT_TAG,),
             context=wanted.context(),
             network=wanted.network,
@@ -221,7 +222,7 @@ def build(  # noqa: PLR0913 - DESIGN's signature, and what concerns the run
 
     return build_text(
         engine,
-        (engine.document or recipe.containerfile)(wanted),
+        functools.partial(engine.document or _containerfile, wanted),
         tags,
         context=wanted.context(),
         network=wanted.network,
@@ -234,6 +235,12 @@ def build(  # noqa: PLR0913 - DESIGN's signature, and what concerns the run
         measure=measure,
         options=engine_options,
     )
+
+
+def _containerfile(composition: Composition) -> str:
+    from tritonbuild import recipe  # noqa: PLC0415 - so that a build loads it while the engine's probe goes on
+
+    return recipe.containerfile(composition)
 
 
 def _split(

@@ -73,7 +73,7 @@ class BuildResult:
 
 def build_text(  # noqa: PLR0913 - what concerns the run
     engine: Engine,
-    text: str,
+    document: str | Callable[[], str],
     tags: tuple[str, ...],
     *,
     context: Sequence[tuple[str, Path]] = (),
@@ -87,9 +87,11 @@ def build_text(  # noqa: PLR0913 - what concerns the run
     measure: bool = True,
     options: Mapping[str, Any],
 ) -> BuildResult:
-    """Build the Containerfile *text* with *engine*; arguments and errors are those of `tritonbuild.build`.
+    """Build a Containerfile with *engine*; arguments and errors are those of `tritonbuild.build`.
 
     Args:
+        document: The Containerfile, or what *engine* reads in its place; a function that returns it is called while
+            the probe goes on.
         context: What the build context holds: paths in it, and the files and folders that go there.
         network: Whether the build needs one; else it has none, unless the options say so.
         platform: The platform the image is for; the engine's own by default.
@@ -99,7 +101,9 @@ def build_text(  # noqa: PLR0913 - what concerns the run
         more = {**({} if network else {"network": "none"}), **({"platform": platform} if platform else {})}
         given = {"tag": tags, **_defaults(engine, scratch, work_dir, options, more), **options}
         argv = _command(engine, given)
-        answer = health or engines.probe(engine)
+        wait = engines.start_probe(engine) if health is None else lambda: health
+        text = document if isinstance(document, str) else document()
+        answer = wait()
         if not answer.ok:
             raise UnhealthyEngineError(answer.reason, engine=engine.name, hint=answer.hint)
         flags.check_versions(engine.options, given, engine=engine.name, version=answer.client or answer.version)

@@ -27,9 +27,6 @@ HEADERS: Final = "/opt/tritonserver/include"
 """For compiling backends; not needed to run."""
 CA_CERTIFICATES: Final = "/etc/ssl/certs/ca-certificates.crt"
 """Read by the server for model repositories in S3, GCS and Azure."""
-CLIENTS: Final = "/workspace/install"
-"""Programs, libraries and Python packages of clients, in the sdk image; docs/quick_start.md of the client's repository
-and Dockerfile.sdk of the server's."""
 FEATURE_FOLDERS: Final = {"python": "/opt/tritonserver/python", "sources": "/opt/tritonserver/third-party-src"}
 """Folders of the full image that are not needed to run."""
 _FEATURE_LIBRARIES: Final = {
@@ -37,6 +34,9 @@ _FEATURE_LIBRARIES: Final = {
     "dcgm": ("libdcgm*.so*", "libnvperf_dcgm_host.so*"),
 }
 _FEATURE_FILES: Final = {"dcgm": ("/usr/bin/dcgmi", "/usr/bin/nv-hostengine")}
+CLIENTS: Final = "/workspace/install"
+"""Programs, libraries and Python packages of clients, in the sdk image; docs/quick_start.md of the client's repository
+and Dockerfile.sdk of the server's."""
 FEATURES: Final = ("allocators", "clients", "dcgm", "headers", "nvidia", "python", "sources")
 RUNTIMES: Final = ("copy", "install")
 DCGM_WAYS: Final = ("copy", "none", "package")

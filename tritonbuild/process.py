@@ -7,6 +7,7 @@ RUN steps under a supervisor of their own, and nerdctl ends without its buildctl
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import fcntl
@@ -28,6 +29,8 @@ TERM_GRACE: Final = 8.0
 
 _TAIL_LINES: Final = 20
 _CHUNK: Final = 1 << 16
+_captured: Final[set[subprocess.Popen[str]]] = set()
+"""What `capture` runs just now."""
 
 
 @attrs.frozen(kw_only=True)
@@ -58,7 +61,7 @@ def environment(extra: Mapping[str, str]) -> dict[str, str]:
 
 
 def capture(argv: Sequence[str], *, timeout: float, env: Mapping[str, str] | None = None) -> Completed:
-    """Run a short command and return what it printed.
+    """Run a short command and return what it printed; where this program ends first, so does the command.
 
     Args:
         argv: The command.
@@ -78,6 +81,7 @@ def capture(argv: Sequence[str], *, timeout: float, env: Mapping[str, str] | Non
         text=True,
         errors="replace",
     ) as process:
+        _captured.add(process)
         try:
             output, error = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
@@ -86,7 +90,16 @@ def capture(argv: Sequence[str], *, timeout: float, env: Mapping[str, str] | Non
         except BaseException:
             stop_tree(process)
             raise
+        finally:
+            _captured.discard(process)
     return Completed(returncode=process.returncode, output=output, error=error)
+
+
+@atexit.register
+def _stop_captured() -> None:
+    """End the commands that threads still wait for: the interpreter does not wait for the probes of engines."""
+    for process in tuple(_captured):
+        _signal_group(process.pid, signal.SIGKILL)
 
 
 def run(

@@ -49,6 +49,7 @@ class Proxy:
     log: list[tuple[str, str, int]] = attrs.field(factory=list)
     user: str = ""
     password: str = ""
+    identity: str = ""
     scheme: str = ""
     token_uses: int = -1
     tokens: dict[str, int] = attrs.field(factory=dict)
@@ -94,22 +95,29 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:  # noqa: C901 - a cl
             if self.command != "HEAD":
                 self.wfile.write(content)
 
-        def token(self) -> None:
-            header = self.headers.get("Authorization", "")
-            expected = base64.b64encode(f"{proxy.user}:{proxy.password}".encode()).decode()
-            if header != f"Basic {expected}":
+        def token(self, form: str) -> None:
+            asked = parse_qs(form or urlsplit(self.path).query)
+            if proxy.identity:
+                # OAuth 2, as the token services of registries speak it.
+                wanted = {"grant_type": ["refresh_token"], "refresh_token": [proxy.identity], "service": ["here"]}
+                refused = self.command != "POST" or any(asked.get(name) != value for name, value in wanted.items())
+            else:
+                expected = base64.b64encode(f"{proxy.user}:{proxy.password}".encode()).decode()
+                refused = self.headers.get("Authorization", "") != f"Basic {expected}"
+            if refused:
                 self.say(401, {})
                 return
             with proxy.lock:
                 name = f"token-{len(proxy.tokens)}"
                 proxy.tokens[name] = proxy.token_uses
-                proxy.asked.append(parse_qs(urlsplit(self.path).query).get("scope", []))
-            self.say(200, {"Content-Type": "application/json"}, json.dumps({"token": name}).encode())
+                proxy.asked.append(asked.get("scope", []))
+            key = "access_token" if proxy.identity else "token"
+            self.say(200, {"Content-Type": "application/json"}, json.dumps({key: name}).encode())
 
         def handle_any(self) -> None:  # noqa: C901 - one fault after the other
             length = int(self.headers.get("Content-Length") or 0)
             if self.path.startswith("/token"):
-                self.token()
+                self.token(self.rfile.read(length).decode())
                 return
             fault = proxy.fault(self.command, self.path)
             if proxy.refused(self.headers.get("Authorization", "")):

@@ -80,12 +80,15 @@ def test_what_users_add(tmp_path: Path) -> None:
 NOT_DONE: dict[str, dict[str, Any]] = {
     "the runtime 'install'": {"runtime": "install"},
     "pip packages": {"pip": ["numpy"]},
+    "the feature 'clients'": {"features": ["clients"]},
 }
 
 
 @pytest.mark.parametrize("what", NOT_DONE)
 def test_what_takes_a_command_is_refused(what: str) -> None:
-    with pytest.raises(InvalidInputError, match=f"runs nothing inside the image, so it cannot do {what}"):
+    with pytest.raises(
+        InvalidInputError, match=f"copies out of the full image and runs nothing, so it cannot do {what}"
+    ):
         requested(backends=["python"], **NOT_DONE[what])
 
 

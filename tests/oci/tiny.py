@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 from tests.replica import layers, oci
 from tests.replica.layers import Tree, directory, file, owned, symlink
@@ -65,6 +66,14 @@ def make(folder: Path, *, size: int = 1_000_000) -> Path:
         },
     )
     return folder
+
+
+def for_platform(layout: Path, digest: str, **platform: str) -> dict[str, Any]:
+    """Write an image like another, for another platform; return its descriptor."""
+    manifest = oci.read_json(layout, digest)
+    config = {**oci.read_json(layout, manifest["config"]["digest"]), **platform}
+    made = oci.put(layout, {**manifest, "config": oci.put(layout, config, oci.CONFIG_TYPE)}, oci.MANIFEST_TYPE)
+    return {**made, "platform": {"os": "linux", **platform}}
 
 
 def digests(layout: Path) -> dict[str, str]:

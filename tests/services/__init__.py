@@ -9,6 +9,7 @@ this machine is a `MissingProgramError`.
 from __future__ import annotations
 
 from tests.services.buildkitd import Buildkitd, buildkitd
+from tests.services.certificates import Certificate, certificate
 from tests.services.chaos import hung_registry, hung_socket, refused_registry, refused_socket
 from tests.services.containerd import Containerd, containerd
 from tests.services.containers import Containers, containers
@@ -23,6 +24,7 @@ from tests.services.serving import Server, load, serve
 
 __all__ = [
     "Buildkitd",
+    "Certificate",
     "Containerd",
     "Containers",
     "Dockerd",
@@ -35,6 +37,7 @@ __all__ = [
     "Which",
     "buildkitd",
     "busybox_layout",
+    "certificate",
     "changes",
     "containerd",
     "containers",

@@ -1,4 +1,4 @@
-"""A registry (Docker's distribution), plain HTTP and without passwords."""
+"""A registry (Docker's distribution): plain HTTP and without passwords, or with either."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Final
 import attrs
 
 from tests.services import daemons, programs
+from tests.services.certificates import Certificate
 
 CONFIG: Final = """\
 version: 0.1
@@ -26,6 +27,17 @@ storage:
     enabled: true
 http:
   addr: 127.0.0.1:0
+"""
+TLS: Final = """\
+  tls:
+    certificate: {certificate}
+    key: {key}
+"""
+PASSWORDS: Final = """\
+auth:
+  htpasswd:
+    realm: here
+    path: {passwords}
 """
 LISTENING: Final = re.compile(r"listening on 127\.0\.0\.1:(\d+)")
 
@@ -45,17 +57,31 @@ def _port(log: Path) -> str:
 
 
 @contextlib.contextmanager
-def registry(root: Path) -> Iterator[Registry]:
-    """Run a registry that keeps everything in the folder *root* until the block ends."""
+def registry(
+    root: Path, *, tls: Certificate | None = None, passwords: str = "", name: str = "localhost"
+) -> Iterator[Registry]:
+    """Run a registry that keeps everything in the folder *root* until the block ends.
+
+    Args:
+        root: The folder to make.
+        tls: Its certificate, if it is to have TLS.
+        passwords: Lines `USER:HASH` of bcrypt, if it is to ask for one.
+        name: What it is called, which has to lead to this machine.
+    """
     program = programs.find("docker-registry")
     root.mkdir(parents=True)
     config, log, folder = root / "config.yml", root / "log", root / "blobs"
-    config.write_text(CONFIG.format(folder=folder))
+    text = CONFIG.format(folder=folder)
+    text += TLS.format(certificate=tls.certificate, key=tls.key) if tls else ""
+    if passwords:
+        (root / "passwords").write_text(passwords)
+        text += PASSWORDS.format(passwords=root / "passwords")
+    config.write_text(text)
     # Its own choice of a port, read from the log, is free for certain; one chosen here may be gone by then.
     argv = [str(program), "serve", str(config)]
     env = {"OTEL_TRACES_EXPORTER": "none"}
     try:
         with daemons.daemon(argv, log=log, ready=lambda: bool(_port(log)), env=env) as process:
-            yield Registry(host=f"localhost:{_port(log)}", process=process, folder=folder)
+            yield Registry(host=f"{name}:{_port(log)}", process=process, folder=folder)
     finally:
         shutil.rmtree(root, ignore_errors=True)

@@ -1,18 +1,20 @@
 """The registry of engines: those that come with tritonbuild, and those users register.
 
-Nothing is probed or started at import.
+Nothing is probed or started at import, and the module of an engine is loaded when that engine is asked for.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import attrs
 
-from tritonbuild.backends import buildah, buildctl, buildx, docker, embedded, nerdctl, plugins, podman
+from tritonbuild.backends import plugins
 from tritonbuild.engine import Engine, Health, start_probe
 from tritonbuild.errors import InvalidInputError, UnhealthyEngineError, UnknownNameError
 
@@ -21,27 +23,33 @@ AUTO: Final = "auto"
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*", re.ASCII)
 
-_BUILTIN: Final[Mapping[str, Engine]] = {
-    module.ENGINE.name: module.ENGINE for module in (docker, podman, buildah, nerdctl, buildx, buildctl, embedded)
-}
-"""In the order in which `auto` tries them: first those after which the image is where its user runs images.
-
-buildx comes after docker, without which it is not healthy; buildctl after all of them, since it stores nothing.
+_LAST: Final = "embedded"
+_BUILTIN: Final = ("docker", "podman", "buildah", "nerdctl", "buildx", "buildctl", _LAST)
+"""The modules here, in the order in which `auto` tries them: first those after which the image is where its user runs
+images. buildx comes after docker, without which it is not healthy; buildctl after all of them, since it stores nothing;
+last, and after those of plug-ins, what needs no program but tritonbuild.
 """
 
-_registered: Final[dict[str, Engine]] = dict(_BUILTIN)
+_registered: Final[dict[str, Engine | None]] = dict.fromkeys(_BUILTIN)
+"""By name; None for one of ours."""
 
 
-def engines() -> tuple[Engine, ...]:
-    """Return every registered engine, in the order in which `auto` tries them.
+@functools.cache
+def _own(name: str) -> Engine:
+    """Return the engine of one of the modules here."""
+    engine: Engine = importlib.import_module(f"{__name__}.{name}").ENGINE
+    return engine
 
-    Those of plug-ins come after ours, and last what needs no program but tritonbuild.
+
+def engines() -> Iterator[Engine]:
+    """Yield every registered engine, in the order in which `auto` tries them.
 
     Raises:
         TritonBuildError: A plug-in cannot be loaded.
     """
     plugins.load_installed()
-    return tuple(sorted(_registered.values(), key=lambda engine: engine.document is not None))
+    for name in sorted(_registered, key=_LAST.__eq__):
+        yield _registered[name] or _own(name)
 
 
 def get_backend(backend: str) -> Engine:
@@ -52,10 +60,9 @@ def get_backend(backend: str) -> Engine:
     """
     if backend not in _registered:
         plugins.load_installed()
-    try:
-        return _registered[backend]
-    except KeyError:
-        raise UnknownNameError("engine", backend, _registered) from None
+    if backend not in _registered:
+        raise UnknownNameError("engine", backend, _registered)
+    return _registered[backend] or _own(backend)
 
 
 def register_backend(  # noqa: PLR0913 - the signature of bentoml.container.register_backend
@@ -115,7 +122,7 @@ def unregister_backend(name: str) -> None:
     """
     get_backend(name)
     if name in _BUILTIN:
-        _registered[name] = _BUILTIN[name]
+        _registered[name] = None
     else:
         del _registered[name]
 
@@ -123,15 +130,16 @@ def unregister_backend(name: str) -> None:
 @contextlib.contextmanager
 def registered(engine: Engine) -> Iterator[Engine]:
     """Register *engine* for the length of a `with` block; what had its name before has it again afterwards."""
+    known = engine.name in _registered
     before = _registered.get(engine.name)
     _registered[engine.name] = engine
     try:
         yield engine
     finally:
-        if before is None:
-            del _registered[engine.name]
-        else:
+        if known:
             _registered[engine.name] = before
+        else:
+            del _registered[engine.name]
 
 
 def probe_all() -> tuple[Health, ...]:

@@ -82,10 +82,10 @@ def document(composition: Composition) -> str:
     Raises:
         InvalidInputError: It needs something to be run inside the image, or a third source image.
     """
-    cannot = [what for what, wanted in _needs_running(composition).items() if wanted]
+    cannot = [what for what, wanted in _beyond(composition).items() if wanted]
     if cannot:
         raise InvalidInputError(
-            f"the embedded engine runs nothing inside the image, so it cannot do {cannot[0]}",
+            f"the embedded engine copies out of the full image and runs nothing, so it cannot do {cannot[0]}",
             hint="use another engine: tritonbuild engines shows which can build",
         )
     if composition.has("clients"):
@@ -132,12 +132,13 @@ def document(composition: Composition) -> str:
     return request.to_json().decode()
 
 
-def _needs_running(composition: Composition) -> Mapping[str, object]:
+def _beyond(composition: Composition) -> Mapping[str, object]:
     """Return what this engine cannot do, and whether the composition wants it."""
     return {
         "the runtime 'install'": composition.runtime != "copy",
         "pip packages": composition.pip or composition.requirements,
         "a fragment": composition.instructions,
+        "the feature 'clients'": composition.has("clients"),
     }
 
 

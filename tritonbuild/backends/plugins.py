@@ -8,7 +8,6 @@ An installed package announces its module in the entry-point group `tritonbuild.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.util
 import sys
@@ -61,6 +60,8 @@ def load_installed() -> None:
 def _load_file(file: Path) -> None:
     if not file.is_file():
         raise InvalidInputError(f"plug-in {str(file)!r} does not exist", hint="name a .py file, or a module")
+    import hashlib  # noqa: PLC0415 - slow, and needed for such files alone
+
     # Its own name in sys.modules, so that it is loaded once and that its classes can find their module.
     name = f"tritonbuild_plugin_{hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:16]}"
     if name in sys.modules:

@@ -7,7 +7,9 @@ other commands can do is done after the build: a push, an archive. The rest is a
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
+import pkgutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -54,7 +56,9 @@ def able(engine: str, *what: str) -> None:
 
 
 def engines_that_can(what: str) -> tuple[str, ...]:
-    """Return the engines that have declared it."""
+    """Return the engines that have declared it; to be asked, all modules beside this one are loaded."""
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        importlib.import_module(f"{__package__}.{module.name}")
     return tuple(sorted(engine for engine, can in _able.items() if what in can))
 
 

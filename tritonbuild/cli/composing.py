@@ -10,10 +10,9 @@ from typing import Any, Final
 
 import attrs
 
-from tritonbuild import modelrepo
 from tritonbuild.cli import arguments, options
 from tritonbuild.cli.settings import Settings
-from tritonbuild.composition import NVIDIA_REGISTRY, PLATFORM, Composition
+from tritonbuild.composition import NVIDIA_REGISTRY, Composition
 from tritonbuild.errors import InvalidInputError
 
 OPTIONS: Final[Mapping[str, tuple[Any, Any]]] = {
@@ -60,7 +59,9 @@ class Wanted:
         chosen = {kind: list(given[kind]) for kind in ("backend", "repoagent", "cache")}
         said: tuple[str, ...] = ()
         if given["model_repository"]:
-            said = _with_models(chosen, given, config)
+            from tritonbuild.cli import models  # noqa: PLC0415 - and with it modelrepo, which no other build needs
+
+            said = models.choose(chosen, given, config)
         elif given["with_models"]:
             raise InvalidInputError("--with-models is given without models", hint="say --model-repository FOLDER")
         composition = Composition(
@@ -113,38 +114,6 @@ def composing(command: Callable[..., None]) -> Callable[..., None]:
     wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     del wrapper.__wrapped__
     return wrapper
-
-
-def _with_models(chosen: dict[str, list[str]], given: Mapping[str, Any], config: Settings) -> tuple[str, ...]:
-    """Add to *chosen* what the models need; return why, a line for each component."""
-    repository = modelrepo.read(given["model_repository"])
-    version = given["container_version"] or config.catalog.newest()
-    own = [(kind, text.partition("=")[0]) for kind, texts in chosen.items() for text in texts if "=" in text]
-    platform = given["platform"] or PLATFORM
-    selection = modelrepo.components(
-        repository, config.catalog, version, platform=platform, gpu=given["enable_gpu"], own=own
-    )
-    said = list(selection.notes)
-    found = {"backend": selection.backends, "repoagent": selection.repoagents, "cache": selection.caches}
-    for kind, names in found.items():
-        for name in names:
-            if name not in chosen[kind]:
-                chosen[kind].append(name)
-                said.append(f"{kind} {name}: {_reason(repository, kind, name)}")
-    return tuple(said)
-
-
-def _reason(repository: modelrepo.Repository, kind: str, name: str) -> str:
-    """Return which models need a component, and why the first of them does."""
-    same = [(model, need) for model in repository.models for need in model.needs if need.kind == kind]
-    found = [(model, need) for model, need in same if need.name == name]
-    # what Triton looks for and what the catalog calls it differ for a few: tensorflow2
-    found = found or [(model, need) for model, need in same if name.startswith(need.name)]
-    if not found:
-        return "a model needs it"
-    model, need = found[0]
-    others = len({model.path for model, _ in found}) - 1
-    return f"model {model.name!r}: {need.reason}{f', and {others} more' if others else ''}"
 
 
 def _pairs(option: str, values: Iterable[str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import attrs
 import typer
 
-from tritonbuild import api, backends, building, flags, modelrepo
+from tritonbuild import api, backends, building, flags
 from tritonbuild.catalog import Catalog, Component
 from tritonbuild.cli import options, settings
 from tritonbuild.cli.composing import Wanted, composing
@@ -61,6 +61,8 @@ def models(
     as_json: options.Json = False,
 ) -> None:
     """Show which components the models of a repository need, and why."""
+    from tritonbuild import modelrepo  # noqa: PLC0415 - a package that few command lines need
+
     repository = modelrepo.read(folder)
     if as_json:
         _out(json.dumps(attrs.asdict(repository)))

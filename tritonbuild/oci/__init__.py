@@ -5,5 +5,5 @@ The embedded engine is `python -m tritonbuild.oci`; `tritonbuild.backends.embedd
 
 from typing import Final
 
-VERSION: Final = "1"
+VERSION: Final = "2"
 """Of the embedded engine: another one where the same request may give another image."""

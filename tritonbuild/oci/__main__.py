@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -27,7 +28,7 @@ from tritonbuild.oci.registry import Registries
 from tritonbuild.oci.request import Request, from_document
 from tritonbuild.oci.targets import Archive, Layout, Push, Target
 from tritonbuild.oci.transport import Settings
-from tritonbuild.reference import parse_reference
+from tritonbuild.reference import parse_platform, parse_reference
 
 _LOAD_TIMEOUT = 1800.0
 
@@ -42,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the engine; return its exit status."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
+    # Planning makes a hundred thousand objects that stay, and nothing here makes cycles worth looking for.
+    gc.disable()
     try:
         _run(arguments.parser().parse_args(argv))
     except TritonBuildError as error:
@@ -126,7 +129,7 @@ def _request(options: argparse.Namespace) -> Request:
         request,
         full=sources.get("full", request.full),
         base=sources.get("base", sources.get("min", request.base)),
-        platform=options.platform or request.platform,
+        platform=parse_platform(options.platform) if options.platform else request.platform,
         labels=labels,
     )
 

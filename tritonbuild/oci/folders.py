@@ -22,6 +22,8 @@ from tritonbuild.oci.layerindex import FILE, FOLDER, HARD_LINK, SYMLINK, Entry, 
 FOLDER_OF: Final = re.compile(r"(opt/tritonserver/(?:backends|repoagents|caches)/[^/]+)(?:/.*)?", re.DOTALL)
 _PLAIN: Final = frozenset({FILE, FOLDER, HARD_LINK, SYMLINK})
 _UNDERWAY: Final = 8
+_BATCH: Final = 1 << 20
+"""Bytes that are handed to the thread at once."""
 
 
 def parent(path: str) -> Entry:
@@ -49,10 +51,11 @@ class _Running:
         self.crc = 0
         self.size = 0
 
-    def add(self, piece: bytes | memoryview) -> None:
-        self.sha256.update(piece)
-        self.crc = isal_zlib.crc32(piece, self.crc)
-        self.size += len(piece)
+    def add(self, pieces: list[bytes | memoryview]) -> None:
+        for piece in pieces:
+            self.sha256.update(piece)
+            self.crc = isal_zlib.crc32(piece, self.crc)
+            self.size += len(piece)
 
 
 class Watch:
@@ -64,6 +67,8 @@ class Watch:
         self._broken: set[str] = set()
         self._running: _Running | None = None
         self._padding = 0
+        self._batch: list[bytes | memoryview] = []
+        self._batched = 0
         self._thread = ThreadPoolExecutor(1)
         self._underway: deque[Future[Any]] = deque()
 
@@ -77,9 +82,16 @@ class Watch:
 
     def _add(self, piece: bytes | memoryview) -> None:
         if self._running is not None:
-            self._underway.append(self._thread.submit(self._running.add, piece))
-            while len(self._underway) > _UNDERWAY:
-                self._underway.popleft().result()
+            self._batch.append(piece)
+            self._batched += len(piece)
+            if self._batched >= _BATCH:
+                self._hand_over(self._running)
+
+    def _hand_over(self, running: _Running) -> None:
+        self._underway.append(self._thread.submit(running.add, self._batch))
+        self._batch, self._batched = [], 0
+        while len(self._underway) > _UNDERWAY:
+            self._underway.popleft().result()
 
     def entry(self, place: int, entry: Entry) -> None:
         """Take an entry: the folder's own, or one that ends it."""
@@ -120,6 +132,7 @@ class Watch:
         if running is None:
             return
         self._add(bytes(2 * BLOCK))
+        self._hand_over(running)
         while self._underway:
             self._underway.popleft().result()
         self._found[running.folder] = FolderSums(

@@ -15,6 +15,9 @@ from tritonbuild.oci.descriptors import broken
 GZIP: Final = b"\x1f\x8b"
 ZSTD: Final = b"\x28\xb5\x2f\xfd"
 LARGEST_PIECE: Final = 1 << 20
+_STEP: Final = 1 << 18
+"""Bytes that are decompressed at once: few enough for what they come to to stay in the processor's cache."""
+
 _LONGEST_HEADER: Final = 1 << 16
 _TRAILER: Final = 8
 _ERRORS: Final[tuple[type[Exception], ...]] = (isal_zlib.error, zlib.error)  # type: ignore[assignment]  # its stub has no class
@@ -98,6 +101,10 @@ class Gzip:
         if self._lead and stream:
             stream = joined(*self._lead, stream)
             self._lead = None
+        for start in range(0, len(stream), _STEP):
+            yield from self._step(stream[start : start + _STEP])
+
+    def _step(self, stream: bytes) -> Iterator[bytes]:
         while stream:
             if self._trailer is not None:
                 step = _TRAILER - len(self._trailer)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import attrs
+from isal import isal_zlib
 
 from tritonbuild.oci.deflate import Point
 from tritonbuild.oci.descriptors import broken, from_json, to_json
@@ -220,10 +221,11 @@ def from_bytes(content: bytes, *, what: str) -> LayerIndex:
     payload = content[start + 32 :]
     if content[:start] != _MAGIC or hashlib.sha256(payload).digest() != content[start : start + 32]:
         raise broken(what, "its digest is another")
-    inflater = zlib.decompressobj()
-    plain = inflater.decompress(payload, _MOST_BYTES)
+    plain = isal_zlib.decompressobj().decompress(payload, _MOST_BYTES)
     length = int.from_bytes(plain[:8], "little")
-    head = from_json(plain[8 : 8 + length], what=what)
+    raw = plain[8 : 8 + length]
+    head = from_json(raw, what=what)
+    unescaped = _unescaped_fields if not raw.isascii() else _as_it_is
     blobs, place = [], 8 + length
     for size in head["lengths"]:
         blobs.append(plain[place : place + size])
@@ -246,7 +248,7 @@ def from_bytes(content: bytes, *, what: str) -> LayerIndex:
         kinds=head["kinds"],
         targets={int(place): _unescaped(target) for place, target in head["targets"].items()},
         numbers=numbers,
-        elves={int(place): Elf.from_fields(_unescaped_fields(fields)) for place, fields in head["elves"].items()},
+        elves={int(place): Elf.from_fields(unescaped(fields)) for place, fields in head["elves"].items()},
         attributes={int(place): found for place, found in head["attributes"].items()},
         contents=dict(zip(head["contents"], rest[len(points) :], strict=True)),
         folders={_unescaped(path): FolderSums(*sums) for path, sums in head["folders"].items()},
@@ -279,6 +281,10 @@ def _escaped(text: str) -> str:
 
 def _unescaped(text: str) -> str:
     return text.encode("latin-1").decode("utf-8", "surrogateescape") if not text.isascii() else text
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def _escaped_fields(value: Any) -> Any:

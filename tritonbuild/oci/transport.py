@@ -10,6 +10,7 @@ import json
 import os
 import random
 import re
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,9 +20,9 @@ from urllib.parse import urlencode, urljoin
 
 import attrs
 import urllib3
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, SSLError
 
-from tritonbuild.errors import TritonBuildError, one_line
+from tritonbuild.errors import InvalidInputError, TritonBuildError, one_line
 from tritonbuild.oci import credentials, pipeline
 
 API_HOSTS: Final = {"docker.io": "registry-1.docker.io"}
@@ -33,7 +34,13 @@ _TIMEOUT: Final = urllib3.Timeout(connect=20, read=120)
 _REDIRECTS: Final = 5
 _CHUNK: Final = 1 << 20
 _CHALLENGE: Final = re.compile(r'([a-zA-Z_]+)="((?:[^"\\]|\\.)*)"')
+_BAD_REQUEST: Final = 400
 _UNAUTHORIZED, _TOO_MANY, _SERVER_ERROR, _NOT_IMPLEMENTED = 401, 429, 500, 501
+
+_TLS_HINTS: Final = {
+    True: "name its authority's certificate with ca_file, or the registry with insecure_registry",
+    False: "if it has no TLS, name it with insecure_registry",
+}
 
 Body: TypeAlias = bytes | BinaryIO | Iterator[bytes] | None
 Response: TypeAlias = urllib3.BaseHTTPResponse
@@ -106,7 +113,7 @@ class Transport:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
             options |= {"cert_reqs": "CERT_NONE", "assert_hostname": False}
         elif self.settings.ca_file:
-            options["ca_certs"] = self.settings.ca_file
+            options["ssl_context"] = _trusting(self.settings.ca_file)
         proxy = None if self.plain else _proxy()
         return urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
 
@@ -122,8 +129,10 @@ class Transport:
             return f"https://{name}"
         # A host that need not have TLS may have it.
         with contextlib.suppress(HTTPError):
-            self._pool.request("GET", f"http://{name}/v2/", redirect=False)
-            return f"http://{name}"
+            answer = self._pool.request("GET", f"http://{name}/v2/", redirect=False)
+            # What a server with TLS says to a request without.
+            if answer.status != _BAD_REQUEST:
+                return f"http://{name}"
         with contextlib.suppress(HTTPError):
             self._pool.request("GET", f"https://{name}/v2/", redirect=False)
             return f"https://{name}"
@@ -158,7 +167,7 @@ class Transport:
         Raises:
             UnavailableError: No such answer came.
         """
-        delay, problem, status, refused = 0.5, "", 0, 0
+        delay, problem, status, refused, hint = 0.5, "", 0, 0, ""
         for attempt in range(1 if once else self.settings.tries):
             if attempt:
                 pipeline.pause(delay)
@@ -170,6 +179,10 @@ class Transport:
                 response = self._follow(method, self.url(path), sent, body, stream=stream)
             except HTTPError as error:
                 problem, status = _reason(error), 0
+                if isinstance(error, SSLError):
+                    # A certificate is no better when it is seen again.
+                    hint = _TLS_HINTS["CERTIFICATE" in problem.upper()]
+                    break
                 delay = _longer(delay)
                 continue
             if response.status in accepted:
@@ -192,7 +205,7 @@ class Transport:
             if method in {"GET", "HEAD"}
             else f"{self.host}: {what}: {said}",
             status=status,
-            hint=_hint(status, self.host),
+            hint=hint or _hint(status, self.host),
         )
 
     def _follow(
@@ -299,6 +312,22 @@ def chunks(response: Response) -> Iterator[bytes]:
         response.close()
 
 
+def _trusting(path: str) -> ssl.SSLContext:
+    """Return the settings of TLS that trust the system's certificates and those in the file *path*.
+
+    Raises:
+        InvalidInputError: It holds none.
+    """
+    context = ssl.create_default_context()
+    try:
+        context.load_verify_locations(path)
+    except OSError as error:
+        raise InvalidInputError(
+            f"{path!r} holds no certificates: {error.strerror or error}", hint="name a PEM file"
+        ) from error
+    return context
+
+
 def _proxy() -> str | None:
     return os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy") or None
 
@@ -321,8 +350,11 @@ def _wait(text: str) -> float:
 
 
 def _reason(error: HTTPError) -> str:
-    cause = error.__cause__ or error
-    return one_line(cause.args[0] if cause.args and isinstance(cause.args[0], str) else type(error).__name__)
+    cause: BaseException = error.__cause__ or error
+    while cause.args and isinstance(cause.args[0], BaseException):
+        cause = cause.args[0]
+    texts = [part for part in cause.args if isinstance(part, str)]
+    return one_line(texts[0] if texts else type(error).__name__)
 
 
 def _told(response: Response) -> str:

@@ -1,0 +1,39 @@
+"""Certificates of an authority that nobody knows, made by openssl."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+
+from tests.services import programs
+
+
+@attrs.frozen(kw_only=True)
+class Certificate:
+    """A server's certificate and key, and the authority's certificate, as files."""
+
+    certificate: Path
+    key: Path
+    authority: Path
+
+
+def certificate(folder: Path, *names: str) -> Certificate:
+    """Make an authority in the folder *folder*, and a certificate of its for *names* (`DNS:NAME`, `IP:ADDRESS`).
+
+    Raises:
+        MissingProgramError: There is no openssl on this machine.
+    """
+    openssl = programs.find("openssl")
+    folder.mkdir(parents=True)
+    authority, key, request = (folder / name for name in ("authority.pem", "key.pem", "request.pem"))
+    new: list[str | Path] = [openssl, "req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=tritonbuild test"]
+    own: list[str | Path] = ["-x509", "-days", "30", "-keyout", folder / "authority.key", "-out", authority]
+    programs.run([*new, *own])
+    programs.run([*new, "-keyout", key, "-out", request])
+    made = Certificate(certificate=folder / "certificate.pem", key=key, authority=authority)
+    (folder / "names").write_text(f"subjectAltName={','.join(names)}\n")
+    words: list[str | Path] = [openssl, "x509", "-req", "-days", "30", "-in", request, "-out", made.certificate]
+    words += ["-CA", authority, "-CAkey", folder / "authority.key", "-CAcreateserial", "-extfile", folder / "names"]
+    programs.run(words)
+    return made

@@ -1,0 +1,42 @@
+"""The components that models need, on top of those that the options name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tritonbuild import modelrepo
+from tritonbuild.cli.settings import Settings
+from tritonbuild.composition import PLATFORM
+
+
+def choose(chosen: dict[str, list[str]], given: Mapping[str, Any], config: Settings) -> tuple[str, ...]:
+    """Add to *chosen* what the models need; return why, a line for each component."""
+    repository = modelrepo.read(given["model_repository"])
+    version = given["container_version"] or config.catalog.newest()
+    own = [(kind, text.partition("=")[0]) for kind, texts in chosen.items() for text in texts if "=" in text]
+    platform = given["platform"] or PLATFORM
+    selection = modelrepo.components(
+        repository, config.catalog, version, platform=platform, gpu=given["enable_gpu"], own=own
+    )
+    said = list(selection.notes)
+    found = {"backend": selection.backends, "repoagent": selection.repoagents, "cache": selection.caches}
+    for kind, names in found.items():
+        for name in names:
+            if name not in chosen[kind]:
+                chosen[kind].append(name)
+                said.append(f"{kind} {name}: {_reason(repository, kind, name)}")
+    return tuple(said)
+
+
+def _reason(repository: modelrepo.Repository, kind: str, name: str) -> str:
+    """Return which models need a component, and why the first of them does."""
+    same = [(model, need) for model in repository.models for need in model.needs if need.kind == kind]
+    found = [(model, need) for model, need in same if need.name == name]
+    # what Triton looks for and what the catalog calls it differ for a few: tensorflow2
+    found = found or [(model, need) for model, need in same if name.startswith(need.name)]
+    if not found:
+        return "a model needs it"
+    model, need = found[0]
+    others = len({model.path for model, _ in found}) - 1
+    return f"model {model.name!r}: {need.reason}{f', and {others} more' if others else ''}"
