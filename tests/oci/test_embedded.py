@@ -92,11 +92,6 @@ def test_what_takes_a_command_is_refused(what: str) -> None:
         requested(backends=["python"], **NOT_DONE[what])
 
 
-def test_clients_are_in_an_image_that_is_not_read() -> None:
-    with pytest.raises(InvalidInputError, match="reads two images, so it cannot do the feature 'clients'"):
-        requested(backends=["python"], features=["clients"])
-
-
 def test_it_is_healthy_where_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "not" / "there"))
     assert embedded.health().ok

@@ -88,11 +88,6 @@ def document(composition: Composition) -> str:
             f"the embedded engine copies out of the full image and runs nothing, so it cannot do {cannot[0]}",
             hint="use another engine: tritonbuild engines shows which can build",
         )
-    if composition.has("clients"):
-        raise InvalidInputError(
-            "the embedded engine reads two images, so it cannot do the feature 'clients' out of a third",
-            hint="use another engine: tritonbuild engines shows which can build",
-        )
     recipe = composition.recipe()
     sources = composition.sources()
     core = [copy.source for copy in recipe.core_copies if composition.has("headers") or copy.source != HEADERS]
