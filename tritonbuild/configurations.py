@@ -20,6 +20,8 @@ from tritonbuild.reference import Reference
 
 TIMEOUT: Final = 5.0
 """Seconds that registries have to answer, all together."""
+_START: Final = 30.0
+"""Seconds that the process which asks them may take beside that, on a busy machine."""
 
 _ALWAYS: Final = (True, "true", "always")
 _NEVER: Final = (False, "false", "never")
@@ -61,8 +63,10 @@ def read(
 def _from_registries(images: Mapping[str, Reference], platform: str) -> dict[str, dict[str, str]]:
     """Ask in a process of its own: it can be stopped in time whatever it waits for, and nothing is imported here."""
     texts = {str(image): name for name, image in images.items()}
-    argv = [sys.executable, "-m", "tritonbuild.oci.describe", f"--platform={platform}", *texts]
-    done = process.capture(argv, timeout=TIMEOUT)
+    module = [sys.executable, "-m", "tritonbuild.oci.describe"]
+    done = process.capture(
+        [*module, f"--platform={platform}", f"--seconds={TIMEOUT}", *texts], timeout=TIMEOUT + _START
+    )
     answers = (json.loads(line) for line in done.output.splitlines()) if done.ok else ()
     return {texts[answer["image"]]: _environment(answer["config"]) for answer in answers}
 

@@ -1,15 +1,17 @@
 """What registries say of images, a few KB each: `python -m tritonbuild.oci.describe --platform=PLATFORM IMAGE...`.
 
-For each image that can be read it prints a line of JSON, `image` and `config`. Nothing is tried twice.
+For each image that can be read in time it prints a line of JSON, `image` and `config`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import queue
 import sys
+import threading
+import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from tritonbuild.errors import TritonBuildError
 from tritonbuild.oci import images
@@ -21,21 +23,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print what could be read; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tritonbuild.oci.describe")
     parser.add_argument("--platform", required=True)
+    parser.add_argument("--seconds", type=float, required=True, help="how long registries may take, all together")
     parser.add_argument("images", nargs="+")
     given = parser.parse_args(argv)
     registries = Registries(Settings(tries=2))  # the first is refused where a token is wanted
+    answers: queue.SimpleQueue[str] = queue.SimpleQueue()
 
-    def describe(image: str) -> str:
+    def describe(image: str) -> None:
         try:
             found = images.find(image, registries, platform=given.platform)
         except (TritonBuildError, OSError):
-            return ""
-        return json.dumps({"image": image, "config": dict(found.runtime)})
+            answers.put("")
+        else:
+            answers.put(json.dumps({"image": image, "config": dict(found.runtime)}))
 
-    with ThreadPoolExecutor(len(given.images)) as pool:
-        for line in pool.map(describe, given.images):
-            if line:
-                print(line, flush=True)  # noqa: T201 - a process of its own
+    end = time.monotonic() + given.seconds
+    for image in given.images:
+        # A thread that waits for ever, say for a name server, does not keep the process.
+        threading.Thread(target=describe, args=(image,), daemon=True).start()
+    for _ in given.images:
+        try:
+            line = answers.get(timeout=max(0.0, end - time.monotonic()))
+        except queue.Empty:
+            break
+        if line:
+            print(line, flush=True)  # noqa: T201 - a process of its own
     return 0
 
 
