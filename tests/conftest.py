@@ -7,9 +7,14 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 REQUIRE = "--require-engine"
+
+# No test fails because a machine is busy.
+hypothesis.settings.register_profile("tritonbuild", deadline=None)
+hypothesis.settings.load_profile("tritonbuild")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
