@@ -13,7 +13,9 @@ import pytest
 REQUIRE = "--require-engine"
 
 # No test fails because a machine is busy.
-hypothesis.settings.register_profile("tritonbuild", deadline=None)
+hypothesis.settings.register_profile(
+    "tritonbuild", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("tritonbuild")
 
 

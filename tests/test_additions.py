@@ -287,7 +287,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
         context.fill(tmp_path / "context", [("a", tmp_path / "a")])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=200)
 @given(text=st.text(max_size=40))
 def test_a_fragment_is_taken_as_it_is_or_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "fragment"
