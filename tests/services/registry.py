@@ -45,9 +45,9 @@ def _port(log: Path) -> str:
 
 
 @contextlib.contextmanager
-def registry(root: Path) -> Iterator[Registry]:
-    """Run a registry that keeps everything in the folder *root* until the block ends."""
-    program = programs.find("docker-registry")
+def registry(root: Path, *, program: Path | None = None) -> Iterator[Registry]:
+    """Run a registry (*program*, the system's by default) that keeps all in the folder *root* until the block ends."""
+    program = program or programs.find("docker-registry")
     root.mkdir(parents=True)
     config, log, folder = root / "config.yml", root / "log", root / "blobs"
     config.write_text(CONFIG.format(folder=folder))
