@@ -13,9 +13,11 @@ import attrs
 from tritonbuild.errors import InvalidInputError
 
 _PIP: Final = re.compile(r"[A-Za-z0-9][\x20-\x7e]*", re.ASCII)
+_WHEEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*\.whl", re.ASCII)
 _USER: Final = re.compile(r"[a-z_0-9][a-z0-9_-]*(?::[a-z_0-9][a-z0-9_-]*)?", re.ASCII)
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _LABEL: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?", re.ASCII)
+WHEEL: Final = ".whl"
 _LARGEST_FRAGMENT: Final = 1 << 20
 """Bytes."""
 
@@ -66,12 +68,21 @@ def own_folder(kind: str, name: str, folder: str) -> OwnFolder:
 
 
 def requirements(values: Iterable[str]) -> tuple[str, ...]:
-    """Return what pip is to install; options are refused, since a file can have them."""
-    found = tuple(values)
-    for value in found:
+    """Return what pip is to install; options are refused, since a file can have them. A wheel is a file's path."""
+    found: list[str] = []
+    for value in values:
+        if value.endswith(WHEEL) and not value.startswith(("http:", "https:")):
+            path = files([value], "wheel")[0]
+            if not _WHEEL.fullmatch(path.name):
+                raise InvalidInputError(f"{path.name!r} is not the name of a wheel", hint="leave it as it was made")
+            if any(path.name == Path(other).name for other in found):
+                raise InvalidInputError(f"wheel {path.name!r} is given twice", hint="give each once")
+            found.append(str(path))
+            continue
         if not _PIP.fullmatch(value):
             raise InvalidInputError(f"{value!r} is not a requirement of pip's", hint="say numpy or 'numpy<2'")
-    return found
+        found.append(value)
+    return tuple(found)
 
 
 def files(values: Iterable[str | os.PathLike[str]], what: str) -> tuple[Path, ...]:

@@ -79,7 +79,7 @@ def test_what_users_add(tmp_path: Path) -> None:
 
 NOT_DONE: dict[str, dict[str, Any]] = {
     "the runtime 'install'": {"runtime": "install"},
-    "pip packages": {"pip": ["numpy"]},
+    "pip packages other than wheels": {"pip": ["numpy"]},
     "the feature 'clients'": {"features": ["clients"]},
 }
 

@@ -125,7 +125,7 @@ def test_a_context_without_the_folder(bench: Bench, tmp_path: Path) -> None:
     folder = context(tmp_path / "c")
     shutil.rmtree(folder / "models")
     done = run(bench, folder, tmp_path / "out")
-    assert (done.code, "the build context has no folder 'models'" in done.err) == (2, True)
+    assert (done.code, "the build context has no 'models'" in done.err) == (2, True)
 
 
 def test_a_file_that_changes_meanwhile(tmp_path: Path) -> None:

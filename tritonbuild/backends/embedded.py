@@ -109,6 +109,7 @@ def document(composition: Composition) -> str:
         ),
         opened=composition.opened(),
         read=composition.read_files(),
+        wheels=[f"wheels/{path.name}" for path in composition.wheels],
         additions=(
             [Addition(title="models", folder=composition.models_folder, context="models")] if composition.models else []
         ),
@@ -131,7 +132,9 @@ def _beyond(composition: Composition) -> Mapping[str, object]:
     """Return what this engine cannot do, and whether the composition wants it."""
     return {
         "the runtime 'install'": composition.runtime != "copy",
-        "pip packages": composition.pip or composition.requirements,
+        "pip packages other than wheels given as files": (
+            len(composition.wheels) < len(composition.pip) or composition.requirements
+        ),
         "a fragment": composition.instructions,
         "the feature 'clients'": composition.has("clients"),
     }

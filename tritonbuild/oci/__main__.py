@@ -91,7 +91,10 @@ def _run(options: argparse.Namespace) -> None:
             sys.stderr.write(f"{line}\n")
             sys.stderr.flush()
 
-    with Cache(folder, largest=arguments.size(options.cache_size)) as cache:
+    with (
+        tempfile.TemporaryDirectory(prefix="tritonbuild-") as scratch,
+        Cache(folder, largest=arguments.size(options.cache_size)) as cache,
+    ):
         builder = Builder(
             cache,
             registries,
@@ -99,6 +102,7 @@ def _run(options: argparse.Namespace) -> None:
             compression=options.compression,
             use_cache=not options.no_cache,
             context=Path(options.context) if options.context else None,
+            scratch=Path(scratch),
         )
         if options.plan_file:
             planned = _planned(builder.plan(request, *builder.sources(request), created=_epoch()))

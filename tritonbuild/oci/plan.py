@@ -9,8 +9,9 @@ from typing import Final
 
 import attrs
 
-from tritonbuild.errors import BuildFailedError, InvalidInputError, TritonBuildError
-from tritonbuild.oci import accounts, ldcache, local
+from tritonbuild.errors import BuildFailedError, TritonBuildError
+from tritonbuild.oci import accounts, ldcache
+from tritonbuild.oci.additions import Context
 from tritonbuild.oci.descriptors import Descriptor
 from tritonbuild.oci.folders import parent as folder_entry
 from tritonbuild.oci.items import Item, NewLayer, arranged, made, of_view, pseudo_index
@@ -64,8 +65,14 @@ def expanded(env: Mapping[str, str], onto: Mapping[str, str]) -> dict[str, str]:
     return {**onto, **{name: _VARIABLE.sub(value, text) for name, text in env.items()}}
 
 
-def plan(
-    request: Request, full: Source, base: Source, *, context: Path | None = None, created: int | None = None
+def plan(  # noqa: PLR0913 - what a plan is made of
+    request: Request,
+    full: Source,
+    base: Source,
+    *,
+    context: Path | None = None,
+    scratch: Path | None = None,
+    created: int | None = None,
 ) -> Plan:
     """Return what is to be written for *request*.
 
@@ -74,6 +81,7 @@ def plan(
         full: The image that has everything.
         base: The image that the result is made on.
         context: The build context, for what is in it.
+        scratch: An empty folder for what is made of it, until the image is written.
         created: The time of what is in no source image, seconds since 1970; the newest source's by default.
 
     Raises:
@@ -82,18 +90,15 @@ def plan(
     """
     machine = machine_of(base.view, _SHELLS) or machine_of(full.view, _SHELLS)
     moment = max(full.created, base.created) if created is None else created
-    own = [
-        local.layer(_in_context(context, one.context), one.folder.strip("/"), mtime=moment, replaces=True)
-        for one in request.components
-        if one.context
-    ]
-    everything = View([*full.view.layers, *own]) if own else full.view
+    added = Context(folder=context, scratch=scratch, moment=moment)
+    base_loader = Loader(base.view, machine=machine, library_path=base.env.get("LD_LIBRARY_PATH", ""))
+    everything, packages = _everything(request, added, full, base_loader)
     runtime = Runtime(
         everything,
         base.view,
         env=full.env,
         full_loader=_loader(everything, machine, full.env),
-        base_loader=Loader(base.view, machine=machine, library_path=base.env.get("LD_LIBRARY_PATH", "")),
+        base_loader=base_loader,
     )
     builder = _Layers(everything, base.view, moment)
     core = [*_there(everything, request.core), *_there(everything, request.optional, needed=False)]
@@ -104,8 +109,12 @@ def plan(
         copied = folders[component.title]
         builder.add(component.title, [item for path in copied for item in _copied(everything, path)])
         stages.append((component.title, runtime.stage([real for _, real in copied], component.opened, ())))
+    wheels = []
     for title, paths in stages:
-        builder.add(f"runtime of {title}", [builder.placed(path) for path in paths])
+        own = {path for path in paths if everything.place(path).layer == packages}
+        wheels += [path for path in paths if path in own]
+        builder.add(f"runtime of {title}", [builder.placed(path) for path in paths if path not in own])
+    builder.add("Python packages", [builder.placed(path) for path in wheels])
     extra = (
         {CONFIGURED: "".join(f"{folder}\n" for folder in sorted(runtime.configured)).encode()}
         if runtime.configured
@@ -123,36 +132,29 @@ def plan(
         [_generated(base.view, path, text, moment) for path, text in generated.items()],
     )
     for addition in request.additions:
-        builder.add(addition.title, _added(composed, _in_context(context, addition.context), addition.folder, moment))
+        builder.add(addition.title, added.added(composed, addition))
     labels = {name: full.labels[name] for name in request.labels_from_full if name in full.labels} | dict(
         request.labels
     )
-    return Plan(layers=tuple(builder.layers), env=env, labels=labels, created=moment, full=full, base=base)
+    return Plan(
+        layers=tuple(builder.layers),
+        env=env,
+        labels=labels,
+        created=moment,
+        full=attrs.evolve(full, view=everything),
+        base=base,
+    )
 
 
-def _in_context(context: Path | None, name: str) -> Path:
-    if context is None or not (context / name).is_dir():
-        raise InvalidInputError(f"the build context has no folder {name!r}", hint="tritonbuild makes it")
-    return context / name
-
-
-def _added(composed: View, folder: Path, to: str, moment: int) -> list[Item]:
-    """Return the items of a folder of the build context; the folder *to* itself only where there is none yet."""
-    place = _canonical(composed, to)
-    view = View([local.layer(folder, place, mtime=moment)])
-    own = [place] if place not in composed else []
-    return [of_view(view, path) for path in (*own, *view.walk(place))]
-
-
-def _canonical(view: View, path: str) -> str:
-    """Return where *path* is, or would be, in *view*: the links that lead to it resolved."""
-    there, rest = path.strip("/"), ""
-    while (real := view.resolve(there)) is None:
-        there, _, name = there.rpartition("/")
-        rest = f"{name}/{rest}".rstrip("/")
-    if not view.is_folder(real):
-        raise InvalidInputError(f"/{there} is a file in the image, where {path} would be", hint="name another folder")
-    return f"{real}/{rest}".strip("/")
+def _everything(request: Request, added: Context, full: Source, base: Loader) -> tuple[View, int]:
+    """Return the files of the full image with the user's in their places, and the number of the packages' layer."""
+    own = [added.component(one) for one in request.components if one.context]
+    view = View([*full.view.layers, *own]) if own else full.view
+    if not request.wheels:
+        return view, -1
+    loader = _loader(view, base.machine, full.env)
+    packages = added.packages(request, view, loader, base, full.env.get("PATH", "/usr/bin"))
+    return View([*view.layers, packages]), len(view.layers)
 
 
 def _loader(view: View, machine: int, env: Mapping[str, str], extra: Mapping[str, bytes] | None = None) -> Loader:

@@ -84,6 +84,7 @@ class Request:
         opened: Names of libraries (shell patterns) that the server opens at run time.
         read: Files that are read at run time, where *full* has them.
         additions: What comes out of the build context besides components.
+        wheels: Wheels in the build context, for the interpreter that the python backend embeds.
         env: Environment variables; `$NAME`, `${NAME}` and `${NAME:+TEXT}` stand for what the base has.
         environment: Environment variables that are taken as they are, and come after all others.
         labels: Labels; `label:` and `env:` of *full* are in *labels_from_full*.
@@ -106,6 +107,7 @@ class Request:
     opened: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     read: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     additions: tuple[Addition, ...] = attrs.field(default=(), converter=_additions)
+    wheels: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     env: Mapping[str, str] = attrs.field(factory=dict)
     environment: Mapping[str, str] = attrs.field(factory=dict)
     labels: Mapping[str, str] = attrs.field(factory=dict)
