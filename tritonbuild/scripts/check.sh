@@ -8,9 +8,9 @@ cp -p /etc/ld.so.cache /tritonbuild/etc/
 
 export LD_LIBRARY_PATH="/opt/tritonserver/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 {
-    for folder in /opt/tritonserver /workspace/install; do
-        [ ! -d $folder ] || find $folder ! -type d \( -perm /111 -o -name '*.so' -o -name '*.so.*' \)
-    done
+    folders=/opt/tritonserver
+    [ ! -e /tritonbuild/clients.list ] || folders="$folders /workspace/install"
+    find $folders ! -type d \( -perm /111 -o -name '*.so' -o -name '*.so.*' \)
     for list in /tritonbuild/*.list; do
         [ ! -e $list ] || sed -n -e '/\.so$/p' -e '/\.so\./p' -e '/\/bin\//p' $list
     done
