@@ -17,6 +17,7 @@ from tests.oci import tiny
 from tritonbuild.errors import TritonBuildError
 from tritonbuild.oci import indexing, layerindex, reading
 from tritonbuild.oci.descriptors import Descriptor, digest_of
+from tritonbuild.oci.headers import checksum
 from tritonbuild.oci.reading import Layer
 from tritonbuild.oci.scan import Scanner
 
@@ -89,6 +90,11 @@ def test_a_scan_of_damage_ends_or_raises(entries: list[tuple[tarfile.TarInfo, by
         scanned(bytes(content), 700)
     except TritonBuildError as error:
         assert str(error).startswith("the layer")  # noqa: PT017
+
+
+@given(st.one_of(st.binary(min_size=512, max_size=512), st.sampled_from([b"\xff" * 512, bytes(512)])))
+def test_the_checksum_of_a_header(header: bytes) -> None:
+    assert checksum(header) == sum(header[:148]) + sum(header[156:]) + 8 * 32
 
 
 @pytest.mark.parametrize("name", ["../x", "a/../../x", "/../x", "a/.."])
