@@ -119,17 +119,18 @@ def test_an_archive_that_ends_early() -> None:
 
 
 class Memory:
-    """A blob in memory, and how much of it was read."""
+    """A blob in memory, which comes in pieces of *step* bytes, and how much of it was read."""
 
     name = "memory"
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, step: int = 1 << 20) -> None:
         self.content = content
+        self.step = step
         self.moved = 0
 
     def read(self, blob: Descriptor, start: int, stop: int) -> Iterator[bytes]:
-        for at in range(start, stop, 1 << 20):
-            part = self.content[at : min(at + (1 << 20), stop)]
+        for at in range(start, stop, self.step):
+            part = self.content[at : min(at + self.step, stop)]
             self.moved += len(part)
             yield part
 
