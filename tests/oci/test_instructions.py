@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from tests.replica import oci
 from tritonbuild.backends import embedded
 from tritonbuild.composition import Composition
 from tritonbuild.errors import InvalidInputError
-from tritonbuild.oci import instructions
+from tritonbuild.oci import accounts, instructions
 from tritonbuild.oci.request import Request
 
 ENV = {"PATH": "/bin", "A": "1"}
@@ -89,6 +90,28 @@ def test_what_runs_is_refused_before_anything_is_read(tmp_path: Path) -> None:
         embedded.document(Composition(backends=["identity"], container_version="24.10", fragment=fragment))
 
 
+ACCOUNTS = {
+    "etc/passwd": b"root:x:0:0::/:/bin/sh\ntriton-server:x:1000:1001::/:/bin/sh\n",
+    "etc/group": b"root:x:0:\nvideo:x:44:\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("user", "found"),
+    [
+        ("", (0, 0)),
+        ("triton-server", (1000, 1001)),
+        ("1000", (1000, 1001)),
+        ("7", (7, 0)),
+        ("7:8", (7, 8)),
+        ("triton-server:video", (1000, 44)),
+        ("nobody", (0, 0)),
+    ],
+)
+def test_whom_a_working_directory_belongs_to(user: str, found: tuple[int, int]) -> None:
+    assert accounts.ids(ACCOUNTS, user) == found
+
+
 def test_the_configuration(bench: Bench, tmp_path: Path) -> None:
     text = "ENV MODE=other\nLABEL a=b\nUSER 7\nWORKDIR sub\nCMD x\nEXPOSE 1\nVOLUME /v\nSTOPSIGNAL SIGQUIT"
     request = attrs.evolve(bench.request("a"), instructions=text)
@@ -102,3 +125,15 @@ def test_the_configuration(bench: Bench, tmp_path: Path) -> None:
     wanted |= {"ExposedPorts": {"1/tcp": {}}, "Volumes": {"/v": {}}, "StopSignal": "SIGQUIT"}
     assert {name: found[name] for name in wanted} == wanted
     assert config["history"][-1]["created_by"] == "tritonbuild: working directory"
+    last = oci.read_json(tmp_path, done.digest)["layers"][-1]["digest"]
+    with tarfile.open(tmp_path / "blobs" / last.replace(":", "/")) as tar:
+        assert [(one.name, one.uid) for one in tar][-1] == ("opt/tritonserver/sub", 7)
+
+
+def test_a_working_directory_that_the_base_reaches_through_a_link(bench: Bench, tmp_path: Path) -> None:
+    request = attrs.evolve(bench.request("a"), instructions="WORKDIR /bin/x/y")
+    done = bench.run(request, f"--output=type=oci-layout,dest={tmp_path}")
+    assert done.code == 0, done.err
+    last = oci.read_json(tmp_path, done.digest)["layers"][-1]["digest"]
+    with tarfile.open(tmp_path / "blobs" / last.replace(":", "/")) as tar:
+        assert [one.name for one in tar] == ["usr", "usr/bin", "usr/bin/x", "usr/bin/x/y"]

@@ -10,7 +10,7 @@ import attrs
 
 from tritonbuild.errors import BuildFailedError, TritonBuildError
 from tritonbuild.oci import accounts, instructions, ldcache
-from tritonbuild.oci.additions import Context
+from tritonbuild.oci.additions import Context, canonical
 from tritonbuild.oci.descriptors import Descriptor
 from tritonbuild.oci.folders import parent as folder_entry
 from tritonbuild.oci.items import Item, NewLayer, arranged, made, of_view, pseudo_index
@@ -122,7 +122,9 @@ def plan(  # noqa: PLR0913 - what a plan is made of
     for addition in request.additions:
         builder.add(addition.title, added.added(composed, addition))
     if composed.resolve(request.workdir) is None and request.workdir != SERVER:
-        builder.add("working directory", [builder.parent(request.workdir.strip("/"))])
+        # As BuildKit makes it: for the user that the image's processes run as.
+        owner = accounts.ids(generated, request.run_as)
+        builder.add("working directory", builder.folders(composed, canonical(composed, request.workdir), owner))
     labels = {name: full.labels[name] for name in request.labels_from_full if name in full.labels} | dict(
         request.labels
     )
@@ -236,6 +238,15 @@ class _Layers:
             return of_view(self.full, path)
         entry = Entry(path=path, kind=FOLDER, mode=0o755, uid=0, gid=0, mtime=self.created, size=0, offset=0)
         return Item(entry=entry)
+
+    def folders(self, composed: View, path: str, owner: tuple[int, int]) -> Iterator[Item]:
+        """Yield a folder that is nowhere yet, and those above it that are not either."""
+        while path and composed.resolve(path) is None:
+            entry = Entry(
+                path=path, kind=FOLDER, mode=0o755, uid=owner[0], gid=owner[1], mtime=self.created, size=0, offset=0
+            )
+            yield Item(entry=entry)
+            path = path.rpartition("/")[0]
 
     def composed(self) -> View:
         """Return the files of base and new layers together."""
