@@ -118,12 +118,25 @@ def additions(folder: Path, layout: Path, full: str) -> tuple[str, ...]:
             tar.extractall(folder / "full", chosen, filter="data")
     identity = folder / "full/opt/tritonserver/backends/identity"
     (identity / "NOTE").write_text("this one is the user's\n")
+    (folder / "fragment").write_text(
+        """ENV SAID="a word, $MONEY" \\
+    # in between
+    AGAIN=${SAID:-else}
+LABEL "com.example.more"='$yes'
+CMD ["tritonserver", "--help"]
+EXPOSE 8000 8001-8002/udp
+VOLUME /var/tmp
+STOPSIGNAL SIGINT
+WORKDIR ../newly/made
+"""
+    )
     return (
         *("--backend", f"mine={mine}", "--backend", f"identity={identity}", "--cache", "local"),
         *("--model-repository", str(inside), "--with-models", "--models-folder", "/var/run/more"),
         *("--env", "MONEY=$5, $HOME and ${PATH}", "--label", "com.example.mine=yes", "--user", "triton-server"),
         *("--entrypoint", "/opt/nvidia/nvidia_entrypoint.sh env -u NOTHING"),
         *("--features", "headers", "--features", "sources", "--features", "dcgm"),
+        *("--fragment", str(folder / "fragment")),
     )
 
 
@@ -208,7 +221,7 @@ def test_its_configuration_is_buildkits(both: Both) -> None:
     )
     assert other["Env"].pop("NVIDIA_BUILD_ID") == "117960218"
     assert {name for name in ONLY_EMBEDDED if other["Labels"].pop(name, None)} == ONLY_EMBEDDED
-    for name in ("Cmd", "Entrypoint", "Env", "ExposedPorts", "Labels", "User", "Volumes", "WorkingDir"):
+    for name in ("Cmd", "Entrypoint", "Env", "ExposedPorts", "Labels", "StopSignal", "User", "Volumes", "WorkingDir"):
         assert one.get(name) == other.get(name), name
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import json
@@ -207,6 +208,29 @@ def test_two_builds_at_once(bench: Bench) -> None:
     # Each layer was read and written by one of them alone.
     told = [line.split("] ")[1] for _, err, _ in ended for line in err.splitlines() if "] read sha" in line]
     assert len(told) == len(set(told)) == 2
+
+
+def test_two_builds_into_one_layout(bench: Bench, tmp_path: Path) -> None:
+    """The index is read and written with the folder locked: what somebody else puts in meanwhile stays."""
+    layout = tmp_path / "out"
+    layout.mkdir()
+    lock = os.open(layout, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        argv = bench.argv(bench.request("a"), f"--output=type=oci-layout,dest={layout}", "--tag=mine:1")
+        process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        # The last that is written before it waits.
+        while not (layout / "oci-layout").exists():
+            assert process.poll() is None
+        other = {"mediaType": oci.MANIFEST_TYPE, "digest": f"sha256:{'0' * 64}", "size": 2}
+        index = {"schemaVersion": 2, "manifests": [{**other, "annotations": {oci.REFERENCE: "other:1"}}]}
+        (layout / "index.json").write_text(json.dumps(index))
+    finally:
+        os.close(lock)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    names = [one["annotations"][oci.REFERENCE] for one in oci.read_json_file(layout / "index.json")["manifests"]]
+    assert names == ["other:1", "mine:1"]
 
 
 @pytest.mark.parametrize("kind", ["indexes", "blobs", "layers"])

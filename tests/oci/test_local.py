@@ -15,8 +15,8 @@ from tests.oci.conftest import Bench, Outcome
 from tests.replica import oci
 from tritonbuild.errors import InvalidInputError, TritonBuildError
 from tritonbuild.oci import local, reading
+from tritonbuild.oci.instructions import expanded
 from tritonbuild.oci.layerindex import GRAIN
-from tritonbuild.oci.plan import expanded
 from tritonbuild.oci.request import SERVER, Addition, Component, Request
 
 CREATED = 1729728000

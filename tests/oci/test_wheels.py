@@ -118,7 +118,7 @@ def place(elves: dict[str, bytes], tmp_path: Path) -> str:
     return f"oci:{folder}"
 
 
-def run(bench: Bench, place: str, out: Path, *wheels: Path, **keywords: Any) -> Outcome:
+def run(bench: Bench, place: str, out: Path, *wheels: Path, options: tuple[str, ...] = (), **keywords: Any) -> Outcome:
     context = out.with_name(f"{out.name}-context")
     (context / "wheels").mkdir(parents=True)
     for path in wheels:
@@ -128,7 +128,7 @@ def run(bench: Bench, place: str, out: Path, *wheels: Path, **keywords: Any) -> 
         components=[Component(title="backend python", folder=f"{SERVER}/backends/python")],
         wheels=[f"wheels/{path.name}" for path in wheels],
     )
-    return bench.run(request, f"--context={context}", f"--output=type=oci-layout,dest={out}", **keywords)
+    return bench.run(request, f"--context={context}", f"--output=type=oci-layout,dest={out}", *options, **keywords)
 
 
 def members(layout: Path, digest: str) -> dict[str, dict[str, tarfile.TarInfo]]:
@@ -161,6 +161,14 @@ def test_what_is_in_the_image(bench: Bench, place: str, elves: dict[str, bytes],
     assert not [path for path in found["Python packages"] if path.startswith("usr/local/bin")]
     assert f"{LIBRARIES}/libfast.so.4" in found["runtime of backend python"]
     assert found["runtime of backend python"][PACKAGES].mode == 0o2775
+
+
+def test_the_bill_of_materials_has_them(bench: Bench, place: str, tmp_path: Path) -> None:
+    done = run(bench, place, tmp_path / "out", wheel(tmp_path / "w", "pure_package"), options=("--sbom",))
+    assert done.code == 0, done.err
+    blobs = [path.read_bytes() for path in (tmp_path / "out" / "blobs" / "sha256").iterdir()]
+    (bill,) = [blob for blob in blobs if b'"bomFormat"' in blob]
+    assert b'"pkg:pypi/pure-package@1.0"' in bill
 
 
 def test_the_same_digest_always(bench: Bench, place: str, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from tritonbuild import flags
 from tritonbuild.composition import HEADERS, Composition
 from tritonbuild.engine import Engine, Health
 from tritonbuild.errors import InvalidInputError, UnhealthyEngineError
+from tritonbuild.oci import instructions
 from tritonbuild.oci.request import SERVER, Addition, Component, Request, User
 
 NAME: Final = "embedded"
@@ -88,6 +89,8 @@ def document(composition: Composition) -> str:
             f"the embedded engine copies out of the full image and runs nothing, so it cannot do {cannot[0]}",
             hint="use another engine: tritonbuild engines shows which can build",
         )
+    # Refuses those that would have to be run.
+    tuple(instructions.parse(composition.instructions))
     recipe = composition.recipe()
     sources = composition.sources()
     core = [copy.source for copy in recipe.core_copies if composition.has("headers") or copy.source != HEADERS]
@@ -122,6 +125,7 @@ def document(composition: Composition) -> str:
         workdir=recipe.workdir,
         user=User(name=recipe.user.name, uid=recipe.user.uid, gid=recipe.user.gid, removes=recipe.user.removes),
         run_as=composition.user,
+        instructions=composition.instructions,
         exempt=composition.exempt_libraries,
         title=f"Triton Inference Server {composition.container_version}",
     )
@@ -135,7 +139,6 @@ def _beyond(composition: Composition) -> Mapping[str, object]:
         "pip packages other than wheels given as files": (
             len(composition.wheels) < len(composition.pip) or composition.requirements
         ),
-        "a fragment": composition.instructions,
         "the feature 'clients'": composition.has("clients"),
     }
 

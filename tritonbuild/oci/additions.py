@@ -51,7 +51,7 @@ class Context:
 
     def added(self, composed: View, addition: Addition) -> list[Item]:
         """Return the items of a folder, but for folders that are in the image already."""
-        place = _canonical(composed, addition.folder)
+        place = canonical(composed, addition.folder)
         layer = local.layer(self.path(addition.context), place, mtime=self.moment, below=composed)
         view = View([layer])
         return [of_view(view, path) for path in layer.index.paths]
@@ -93,7 +93,7 @@ def _glibc(loader: Loader) -> tuple[int, int]:
     return max(found)
 
 
-def _canonical(view: View, path: str) -> str:
+def canonical(view: View, path: str) -> str:
     """Return where *path* is, or would be, in *view*: the links that lead to it resolved."""
     there, rest = path.strip("/"), ""
     while (real := view.resolve(there)) is None:

@@ -182,7 +182,7 @@ class Builder:
             written = [*self._written(planned, targets, transfers, pending, moved)]
             for _ in _results(pending):
                 pass
-        image = result.compose(request, planned, base, written, annotations=annotations or {})
+        image = result.compose(planned, base, written, annotations=annotations or {})
         for target in targets:
             target.finish(image, tags)
         self._report(f"wrote {image.manifest.digest}, {moved.total >> 10} KiB moved")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -10,8 +9,8 @@ from typing import Final
 import attrs
 
 from tritonbuild.errors import BuildFailedError, TritonBuildError
-from tritonbuild.oci import accounts, ldcache
-from tritonbuild.oci.additions import Context
+from tritonbuild.oci import accounts, instructions, ldcache
+from tritonbuild.oci.additions import Context, canonical
 from tritonbuild.oci.descriptors import Descriptor
 from tritonbuild.oci.folders import parent as folder_entry
 from tritonbuild.oci.items import Item, NewLayer, arranged, made, of_view, pseudo_index
@@ -24,10 +23,6 @@ from tritonbuild.oci.view import View
 
 CONFIGURED: Final = "etc/ld.so.conf.d/tritonbuild.conf"
 _SHELLS: Final = ("bin/sh", "usr/bin/sh", "bin/bash", "bin/busybox")
-_VARIABLE: Final = re.compile(
-    r"\$(?:\{(?P<name>\w+)(?::(?P<sign>[+-])(?P<word>[^}]*))?\}|(?P<bare>[A-Za-z_]\w*))", re.ASCII
-)
-"""What a Containerfile's ENV takes: `$NAME`, `${NAME}`, `${NAME:+WORD}`, `${NAME:-WORD}`."""
 _SHOWN: Final = 10
 
 
@@ -43,26 +38,18 @@ class Source:
 
 @attrs.frozen(kw_only=True)
 class Plan:
-    """An image that can be written: its new layers, in order, and what its configuration adds to the base's."""
+    """An image that can be written: its new layers, in order, and what its configuration adds to the base's.
 
+    *request* is what was wanted, with the user's instructions followed.
+    """
+
+    request: Request
     layers: tuple[NewLayer, ...]
     env: Mapping[str, str]
     labels: Mapping[str, str]
     created: int
     full: Source = attrs.field(repr=False)
     base: Source = attrs.field(repr=False)
-
-
-def expanded(env: Mapping[str, str], onto: Mapping[str, str]) -> dict[str, str]:
-    """Return *onto* with *env* set, references in its values replaced by what *onto* has before."""
-
-    def value(match: re.Match[str]) -> str:
-        there = onto.get(match["name"] or match["bare"], "")
-        if not match["sign"] or (match["sign"] == "-" and there):
-            return there
-        return _VARIABLE.sub(value, match["word"]) if bool(there) == (match["sign"] == "+") else ""
-
-    return {**onto, **{name: _VARIABLE.sub(value, text) for name, text in env.items()}}
 
 
 def plan(  # noqa: PLR0913 - what a plan is made of
@@ -120,9 +107,10 @@ def plan(  # noqa: PLR0913 - what a plan is made of
         if runtime.configured
         else {}
     )
-    env = expanded(request.env, base.env)
+    env = instructions.expanded(request.env, base.env)
     env |= _from_full(request, full)
     env |= request.environment
+    request, env = instructions.applied(request.instructions, request, env)
     composed = builder.composed()
     loader = _loader(composed, machine, env, extra)
     _check(composed, loader, builder, request.exempt)
@@ -133,10 +121,15 @@ def plan(  # noqa: PLR0913 - what a plan is made of
     )
     for addition in request.additions:
         builder.add(addition.title, added.added(composed, addition))
+    if composed.resolve(request.workdir) is None and request.workdir != SERVER:
+        # As BuildKit makes it: for the user that the image's processes run as.
+        owner = accounts.ids(generated, request.run_as)
+        builder.add("working directory", builder.folders(composed, canonical(composed, request.workdir), owner))
     labels = {name: full.labels[name] for name in request.labels_from_full if name in full.labels} | dict(
         request.labels
     )
     return Plan(
+        request=request,
         layers=tuple(builder.layers),
         env=env,
         labels=labels,
@@ -245,6 +238,15 @@ class _Layers:
             return of_view(self.full, path)
         entry = Entry(path=path, kind=FOLDER, mode=0o755, uid=0, gid=0, mtime=self.created, size=0, offset=0)
         return Item(entry=entry)
+
+    def folders(self, composed: View, path: str, owner: tuple[int, int]) -> Iterator[Item]:
+        """Yield a folder that is nowhere yet, and those above it that are not either."""
+        while path and composed.resolve(path) is None:
+            entry = Entry(
+                path=path, kind=FOLDER, mode=0o755, uid=owner[0], gid=owner[1], mtime=self.created, size=0, offset=0
+            )
+            yield Item(entry=entry)
+            path = path.rpartition("/")[0]
 
     def composed(self) -> View:
         """Return the files of base and new layers together."""

@@ -94,6 +94,11 @@ class Request:
         workdir: The working directory.
         user: The account that is added.
         run_as: The user that the image runs as; empty keeps the base's.
+        cmd: The command; None for none where there is an entrypoint, else the base's.
+        ports: Ports that are exposed besides, as `8000/tcp`.
+        volumes: Folders that are volumes besides.
+        stop_signal: What ends the server; empty keeps the base's.
+        instructions: Instructions of the user's own, of those that say something and run nothing.
         exempt: Names of libraries (shell patterns) that may be missing.
         title: One line that says what the image is.
     """
@@ -117,6 +122,11 @@ class Request:
     workdir: str = SERVER
     user: User = attrs.field(factory=User, converter=_user)
     run_as: str = ""
+    cmd: tuple[str, ...] | None = attrs.field(default=None, converter=_optional_texts)
+    ports: tuple[str, ...] = attrs.field(default=(), converter=_texts)
+    volumes: tuple[str, ...] = attrs.field(default=(), converter=_texts)
+    stop_signal: str = ""
+    instructions: str = ""
     exempt: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     title: str = "Triton Inference Server"
 
