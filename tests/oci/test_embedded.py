@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from tests import replica
-from tritonbuild.backends import embedded
+from tritonbuild.backends import embedded, probing, translation
 from tritonbuild.building import build_text
 from tritonbuild.composition import Composition
+from tritonbuild.engine import probe
 from tritonbuild.errors import BuildFailedError, InvalidInputError
+from tritonbuild.oci import arguments
 from tritonbuild.oci.descriptors import from_json
 from tritonbuild.oci.request import from_document
 
@@ -40,6 +42,33 @@ def test_refused(option: dict[str, object]) -> None:
         embedded.construct_build_args(**option)
 
 
+@pytest.mark.parametrize(
+    ("what", "option"),
+    [
+        ("annotation", {"annotation": {"a": "b"}}),
+        ("metadata_file", {"metadata_file": "/x"}),
+        ("output type=docker", {"output": "type=docker,dest=/x"}),
+        ("output type=oci", {"output": "type=oci,dest=/x"}),
+        ("push", {"push": True}),
+    ],
+)
+def test_it_is_among_the_engines_that_can(what: str, option: dict[str, object]) -> None:
+    assert "embedded" in translation.engines_that_can(what)
+    tokens = embedded.construct_build_args(file="/f", iidfile="/i", tag=("a:1",), **option)
+    arguments.parser().parse_args(tokens)
+
+
+def test_what_others_can_is_theirs() -> None:
+    with pytest.raises(InvalidInputError, match="engine 'embedded' cannot do cache_to") as caught:
+        embedded.construct_build_args(cache_to="type=registry,ref=a/b")
+    assert caught.value.hint == "engines that can: buildah, buildctl, buildx, nerdctl, podman"
+
+
+def test_it_is_not_among_those_that_can_what_it_cannot() -> None:
+    for what in ("cache_from", "cache_to", "load", "load=False", "progress=tty", "several platforms"):
+        assert "embedded" not in translation.engines_that_can(what)
+
+
 def test_the_request_is_the_composition() -> None:
     composition = Composition(backends=["python"], caches=["local"], container_version="24.10")
     text = embedded.document(composition)
@@ -55,6 +84,10 @@ def test_the_request_is_the_composition() -> None:
 def test_it_is_healthy_where_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "not" / "there"))
     assert embedded.health().ok
+    monkeypatch.setattr(probing, "LOW_SPACE", 1 << 60)
+    health = probe(embedded.ENGINE)
+    assert health.reason.startswith(f"the disk of its storage {tmp_path} is nearly full: ")
+    assert health.hint == "make room, or set XDG_CACHE_HOME"
 
 
 @pytest.mark.integration
