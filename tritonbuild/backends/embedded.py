@@ -7,7 +7,6 @@ cannot do is in docs/embedded.md.
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,8 @@ from attrs import evolve
 
 import tritonbuild.oci
 from tritonbuild import flags
+from tritonbuild.backends import translation
+from tritonbuild.backends.probing import require_space
 from tritonbuild.composition import HEADERS, Composition
 from tritonbuild.engine import Engine, Health
 from tritonbuild.errors import InvalidInputError, UnhealthyEngineError
@@ -24,10 +25,6 @@ from tritonbuild.oci import instructions
 from tritonbuild.oci.request import SERVER, Addition, Component, Request, User
 
 NAME: Final = "embedded"
-
-
-_ROOM: Final = 1 << 30
-"""Bytes that must be free for the cache."""
 
 
 def _only(value: object, *, wanted: object) -> list[str]:
@@ -149,19 +146,25 @@ def health() -> Health:
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not os.access(there, os.W_OK):
         raise UnhealthyEngineError(f"the cache folder {str(folder)!r} cannot be written to", hint="set XDG_CACHE_HOME")
-    if shutil.disk_usage(there).free < _ROOM:
-        raise UnhealthyEngineError(
-            f"less than 1 GiB is free in {str(there)!r}", hint="make room, or set XDG_CACHE_HOME"
-        )
+    require_space(str(there), hint="make room, or set XDG_CACHE_HOME")
     return Health(ok=True, engine=NAME, version=tritonbuild.oci.VERSION, features=frozenset({"push", "load"}))
 
 
 def construct_build_args(*, context_path: str | os.PathLike[str] = "", **options: Any) -> list[str]:
-    """Return the tokens of a build."""
+    """Return the tokens of a build.
+
+    Raises:
+        InvalidInputError: An option is not this engine's, or its value not what the option expects.
+    """
+    for name, value in options.items():
+        if value is not None and name not in OPTIONS and translation.engines_that_can(name):
+            raise translation.cannot(name, engine=NAME)
     given = {name: None if name in _SWITCHES and value is False else value for name, value in options.items()}
     context = [f"--context={os.fspath(context_path)}"] if context_path else []
     return [*context, *flags.render(OPTIONS, given, engine=NAME)]
 
+
+translation.able(NAME, "annotation", "metadata_file", "output type=docker", "output type=oci", "push")
 
 ENGINE: Final = Engine(
     name=NAME,
