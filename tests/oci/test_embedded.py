@@ -52,7 +52,7 @@ def test_refused(option: dict[str, Any]) -> None:
         ("push", {"push": True}),
     ],
 )
-def test_it_is_among_the_engines_that_can(what: str, option: dict[str, object]) -> None:
+def test_it_is_among_the_engines_that_can(what: str, option: dict[str, Any]) -> None:
     assert "embedded" in translation.engines_that_can(what)
     tokens = embedded.construct_build_args(file="/f", iidfile="/i", tag=("a:1",), **option)
     arguments.parser().parse_args(tokens)
