@@ -1,4 +1,4 @@
-"""All figures that need no more than this machine's podman or buildah, and a registry here."""
+"""All figures that need no more than this machine's podman, buildah and docker, and a registry here."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import tritonbuild
 from benchmarks.pairs import Pair, compare
 from tests import replica, services
+from tests.services import programs
 
 PYTHON = sys.executable
 TRITONBUILD = (PYTHON, "-m", "tritonbuild")
@@ -39,9 +41,11 @@ def main() -> None:
         with (
             services.registry(root / "registry") as registry,
             services.containers(root / "containers", insecure=[registry.host]) as containers,
+            services.dockerd(root / "docker", insecure=[registry.host]) as docker,
         ):
             made.push(registry.host)
-            cached_builds(root, registry.host, containers)
+            cached_builds(root, registry.host, {**docker.env, "DOCKER_BUILDKIT": "1"}, ("docker",))
+            cached_builds(root, registry.host, containers.env, ("podman", "buildah"))
 
 
 def probes() -> None:
@@ -58,16 +62,23 @@ def probes() -> None:
     print(f"{'tritonbuild engines, beyond start and slowest probe':<52} {sorted(rows)[2] * 1000:+.0f} ms", flush=True)
 
 
-def cached_builds(root: Path, host: str, containers: services.Containers) -> None:
+def cached_builds(root: Path, host: str, env: Mapping[str, str], engines: Iterable[str]) -> None:
     """Compare a build that is wholly cached with the same command by hand."""
     options = ["--backend", "python", "--container-version", "24.10", "--registry", f"{host}/nvidia", "--skip-pull"]
     compose = [*TRITONBUILD, *options, "--quiet", "--work-dir", str(root)]
-    (root / "context").mkdir()
-    for engine in ("podman", "buildah"):
+    (root / "context").mkdir(exist_ok=True)
+    for engine in engines:
         layers = ["--layers"] if engine == "buildah" else []
-        by_hand = [engine, "build", *layers, "--network=none", "--pull=false", f"--iidfile={root}/iid"]
+        by_hand = [
+            programs.find_in(env, engine),
+            "build",
+            *layers,
+            "--network=none",
+            "--pull=false",
+            f"--iidfile={root}/iid",
+        ]
         by_hand += [f"--file={root}/Dockerfile.compose", "--tag=tritonserver", str(root / "context")]
-        pair = compare([*compose, "--engine", engine], by_hand, env=containers.env)
+        pair = compare([*compose, "--engine", engine], by_hand, env=env)
         show(f"a cached build through tritonbuild / {engine} by hand", pair)
 
 

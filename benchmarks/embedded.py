@@ -3,8 +3,9 @@
     python -m benchmarks.embedded FOLDER [MEGABYTES] [--skip-docker]
 
 docker's way is what people do today: pull both images, build, push. Each way starts with nothing, then does it again
-with what it keeps, then takes one component more. Needs root, docker and a registry (see tests/services). Prints a
-table and one line of JSON.
+with what it keeps, then takes one component more, three times (the median counts). The registry hashes what it gets,
+on the same cores: what it takes to read and upload the last new layer's bytes, and nothing else, is measured too.
+Needs root, docker and a registry (see tests/services). Prints a table and one line of JSON.
 """
 
 from __future__ import annotations
@@ -13,23 +14,31 @@ import json
 import os
 import resource
 import shutil
+import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
+import urllib3
+
 from benchmarks import embedded_sources
 from tests import services
+from tests.replica import oci
 from tests.replica.push import push
+from tests.services import packages
 from tritonbuild import recipe
 from tritonbuild.backends import embedded
 from tritonbuild.catalog import BUILTIN
 from tritonbuild.composition import Composition
 
 FIRST: Final = ("big0", "big1", "big2", "identity")
-NEXT: Final = (*FIRST, "big3")
+MORE: Final = ("big3", "big4", "big5")
+"""What the following selections have besides, one more each time."""
+
 CATALOG: Final = BUILTIN.extended([{"name": name} for name in embedded_sources.COMPONENTS])
 
 
@@ -43,7 +52,27 @@ def timed(label: str, work: Callable[[], object], results: dict[str, float]) -> 
     started = time.monotonic()
     work()
     results[label] = round(time.monotonic() - started, 2)
-    print(f"{label:40} {results[label]:8.2f} s   (load {os.getloadavg()[0]:.1f})", file=sys.stderr, flush=True)
+    print(f"{label:45} {results[label]:8.2f} s   (load {os.getloadavg()[0]:.1f})", file=sys.stderr, flush=True)
+
+
+def selections(engine: str, build: Callable[[Sequence[str], str], object], results: dict[str, float]) -> None:
+    """Time one component more, several times."""
+    each: dict[str, float] = {}
+    for number in range(1, len(MORE) + 1):
+        names = (*FIRST, *MORE[:number])
+        timed(f"{engine}: one component more, {names[-1]}", lambda names=names: build(names, names[-1]), each)  # type: ignore[misc]
+    results[f"{engine}: one component more"] = statistics.median(each.values())
+
+
+def move(url: str, digest: str, scratch: Path) -> None:
+    """Read a blob and upload it to another repository, with nothing else done to it."""
+    http = urllib3.PoolManager()
+    with scratch.open("wb") as out, http.request("GET", f"{url}/blobs/{digest}", preload_content=False) as response:
+        shutil.copyfileobj(response, out, 1 << 20)
+    location = http.request("POST", f"{url}-copy/blobs/uploads/").headers["Location"]
+    with scratch.open("rb") as file:
+        assert http.request("PUT", f"{location}&digest={digest}", body=file).status == HTTPStatus.CREATED
+    scratch.unlink()
 
 
 def with_docker(folder: Path, host: str, results: dict[str, float]) -> None:
@@ -70,7 +99,7 @@ def with_docker(folder: Path, host: str, results: dict[str, float]) -> None:
 
         timed("docker: pull both, build, push", cold, results)
         timed("docker: the same again", lambda: build(FIRST, "2"), results)
-        timed("docker: one component more", lambda: build(NEXT, "3"), results)
+        selections("docker", build, results)
 
 
 def with_embedded(folder: Path, host: str, results: dict[str, float]) -> dict[str, Any]:
@@ -91,7 +120,11 @@ def with_embedded(folder: Path, host: str, results: dict[str, float]) -> dict[st
     cache = folder / "cache"
     timed("embedded: empty cache", lambda: build(FIRST, "embedded/one:1", cache), results)
     timed("embedded: the same again", lambda: build(FIRST, "embedded/one:2", cache), results)
-    timed("embedded: one component more", lambda: build(NEXT, "embedded/one:3", cache), results)
+    selections("embedded", lambda names, tag: build(names, f"embedded/one:{tag}", cache), results)
+    url = f"http://{host}/v2/embedded/one"
+    manifest = urllib3.request("GET", f"{url}/manifests/{MORE[-1]}", headers={"Accept": oci.MANIFEST_TYPE}).data
+    largest = max(json.loads(manifest)["layers"], key=lambda layer: layer["size"])
+    timed("the bytes of that layer, read and uploaded", lambda: move(url, largest["digest"], folder / "blob"), results)
     for name in ("layers", "blobs"):
         shutil.rmtree(cache / name)
     timed("embedded: indexed, no layer written", lambda: build(FIRST, "embedded/two:1", cache), results)
@@ -106,7 +139,7 @@ def main(argv: Sequence[str]) -> None:
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
     results: dict[str, float] = {}
-    with services.registry(work / "registry") as registry:
+    with services.registry(work / "registry", program=packages.registry("trixie")) as registry:
         index = json.loads((layout / "index.json").read_bytes())
         names = {
             entry["annotations"]["org.opencontainers.image.ref.name"]: entry["digest"] for entry in index["manifests"]

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 from hypothesis import settings
 
@@ -14,6 +15,12 @@ settings.register_profile("tritonbuild", deadline=None)  # a busy machine is no 
 settings.load_profile("tritonbuild")
 
 REQUIRE = "--require-engine"
+
+# No test fails because a machine is busy.
+hypothesis.settings.register_profile(
+    "tritonbuild", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("tritonbuild")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -212,6 +212,26 @@ def test_packages_of_pip_need_a_network_and_nothing_else_does(tmp_path: Path) ->
     assert "FROM full AS packages" not in containerfile(compose())
 
 
+def test_wheels_are_files(tmp_path: Path) -> None:
+    one = tmp_path / "one-1.0-py3-none-any.whl"
+    one.touch()
+    composition = compose(pip=[str(one), "numpy<2"])
+    assert composition.wheels == (one,)
+    assert composition.context() == (("wheels/one-1.0-py3-none-any.whl", one),)
+    text = containerfile(composition)
+    assert "\nCOPY wheels/ /tritonbuild/wheels/\n" in text
+    assert "/tmp/pip.sh '/tritonbuild/wheels/one-1.0-py3-none-any.whl' 'numpy<2'\n" in text
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / one.name).touch()
+    with pytest.raises(InvalidInputError, match=r"wheel 'one-1.0-py3-none-any.whl' is given twice"):
+        compose(pip=[str(one), str(tmp_path / "more" / one.name)])
+    with pytest.raises(InvalidInputError, match=r"wheel '/nowhere/x.whl' does not exist"):
+        compose(pip=["/nowhere/x.whl"])
+    (tmp_path / "a b.whl").touch()
+    with pytest.raises(InvalidInputError, match=r"'a b.whl' is not the name of a wheel"):
+        compose(pip=[str(tmp_path / "a b.whl")])
+
+
 def test_features_bring_what_is_not_needed_to_run() -> None:
     plain, whole = containerfile(compose()), containerfile(compose(features=["nvidia"]))
     for part in ("/opt/tritonserver/include", "/opt/tritonserver/python", "/opt/tritonserver/third-party-src"):
@@ -287,7 +307,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
         context.fill(tmp_path / "context", [("a", tmp_path / "a")])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=200)
 @given(text=st.text(max_size=40))
 def test_a_fragment_is_taken_as_it_is_or_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "fragment"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from attrs import evolve
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tritonbuild import flags, tokens
@@ -332,7 +332,6 @@ def test_parse_refuses_an_unknown_key() -> None:
         flags.parse(TABLE, ["no-cash=1"], engine="crane")
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(NAMES, PRINTABLE), min_size=1))
 def test_parse_loses_nothing(items: list[tuple[str, str]]) -> None:
     written = [f"{k}={v}" for k, v in items]
@@ -343,7 +342,6 @@ def test_parse_loses_nothing(items: list[tuple[str, str]]) -> None:
 # --- quoting
 
 
-@settings(deadline=None)
 @given(st.dictionaries(NAMES, PRINTABLE, min_size=1))
 def test_fields_are_read_back_by_a_strict_reader(fields: dict[str, str]) -> None:
     (token,) = render(output=fields)
@@ -351,14 +349,12 @@ def test_fields_are_read_back_by_a_strict_reader(fields: dict[str, str]) -> None
     assert dict(item.split("=", 1) for item in items) == fields
 
 
-@settings(deadline=None)
 @given(st.dictionaries(NAMES, PRINTABLE))
 def test_pairs_keep_every_value(pairs: dict[str, str]) -> None:
     argv = render(label=pairs)
     assert {k: v for k, _, v in (t.removeprefix("--opt=label:").partition("=") for t in argv)} == pairs
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_any_text_is_one_token_or_an_error(value: str) -> None:
     refused: list[InvalidInputError] = []
@@ -445,7 +441,6 @@ def test_a_credential_in_the_next_token_is_masked() -> None:
     ]
 
 
-@settings(deadline=None)
 @given(st.sampled_from(["HF_TOKEN", "password", "api-key", "client.secret", "registryAuth"]), PRINTABLE)
 def test_no_part_of_a_credential_is_left(name: str, value: str) -> None:
     for option, flag in (("build_arg", "--build-arg="), ("label", "--opt=label:")):
@@ -455,7 +450,6 @@ def test_no_part_of_a_credential_is_left(name: str, value: str) -> None:
     assert tokens.mask(argv) == [f"--output=type=x,{name}=***"]
 
 
-@settings(deadline=None)
 @given(st.lists(st.text()))
 def test_masking_takes_any_tokens(argv: list[str]) -> None:
     masked = tokens.mask(argv)

@@ -37,8 +37,9 @@ FLOORS = {
     "__main__": 7,
 }
 
-DEFERRED = {"cli.models", "modelrepo", "recipe"}
-"""What may be imported inside a function: what many command lines do without, or load while an engine is probed."""
+DEFERRED = {"cli.app", "cli.models", "modelrepo", "recipe"}
+"""What may be imported inside a function: what many command lines do without, or load while an engine is probed, and
+the command line itself, which an interrupt may reach while it is loaded."""
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -784,7 +784,7 @@ REPOSITORIES = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(tree=REPOSITORIES, chosen=NAMES, version=st.sampled_from(BUILTIN.releases()), gpu=st.booleans())
 def test_invented_repositories_give_no_traceback(tree: Tree, chosen: str, version: str, gpu: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -803,7 +803,7 @@ def test_invented_repositories_give_no_traceback(tree: Tree, chosen: str, versio
         assert not any("\n" in text for text in texts)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(content=CONTENTS)
 def test_invented_configurations_give_no_traceback(content: str | bytes) -> None:
     message = "m/config.pbtxt"

@@ -12,10 +12,12 @@ import attrs
 
 from tritonbuild.errors import InvalidInputError
 
-_PIP: Final = re.compile(r"[A-Za-z0-9][\x20-\x7e]*", re.ASCII)
-_USER: Final = re.compile(r"[a-z_0-9][a-z0-9_-]*(?::[a-z_0-9][a-z0-9_-]*)?", re.ASCII)
-_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_LABEL: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?", re.ASCII)
+_PIP: Final = r"[A-Za-z0-9][\x20-\x7e]*"
+_WHEEL: Final = r"[A-Za-z0-9][A-Za-z0-9._+!-]*\.whl"
+_USER: Final = r"[a-z_0-9][a-z0-9_-]*(?::[a-z_0-9][a-z0-9_-]*)?"
+_VARIABLE: Final = r"[A-Za-z_][A-Za-z0-9_]*"
+_LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?"
+WHEEL: Final = ".whl"
 _LARGEST_FRAGMENT: Final = 1 << 20
 """Bytes."""
 
@@ -66,12 +68,21 @@ def own_folder(kind: str, name: str, folder: str) -> OwnFolder:
 
 
 def requirements(values: Iterable[str]) -> tuple[str, ...]:
-    """Return what pip is to install; options are refused, since a file can have them."""
-    found = tuple(values)
-    for value in found:
-        if not _PIP.fullmatch(value):
+    """Return what pip is to install; options are refused, since a file can have them. A wheel is a file's path."""
+    found: list[str] = []
+    for value in values:
+        if value.endswith(WHEEL) and not value.startswith(("http:", "https:")):
+            path = files([value], "wheel")[0]
+            if not re.fullmatch(_WHEEL, path.name, re.ASCII):
+                raise InvalidInputError(f"{path.name!r} is not the name of a wheel", hint="leave it as it was made")
+            if any(path.name == Path(other).name for other in found):
+                raise InvalidInputError(f"wheel {path.name!r} is given twice", hint="give each once")
+            found.append(str(path))
+            continue
+        if not re.fullmatch(_PIP, value, re.ASCII):
             raise InvalidInputError(f"{value!r} is not a requirement of pip's", hint="say numpy or 'numpy<2'")
-    return found
+        found.append(value)
+    return tuple(found)
 
 
 def files(values: Iterable[str | os.PathLike[str]], what: str) -> tuple[Path, ...]:
@@ -95,7 +106,7 @@ def folders(values: Iterable[str | os.PathLike[str]], what: str) -> tuple[Path, 
 def variables(values: Mapping[str, str]) -> dict[str, str]:
     """Return environment variables; their values are taken as they are, `$` included."""
     for name, value in values.items():
-        if not _VARIABLE.fullmatch(name):
+        if not re.fullmatch(_VARIABLE, name, re.ASCII):
             raise InvalidInputError(f"{name!r} is not the name of an environment variable", hint="say NAME=VALUE")
         _one_line(value, f"environment variable {name}")
     return dict(values)
@@ -104,7 +115,7 @@ def variables(values: Mapping[str, str]) -> dict[str, str]:
 def labels(values: Mapping[str, str]) -> dict[str, str]:
     """Return labels of the image."""
     for name, value in values.items():
-        if not _LABEL.fullmatch(name):
+        if not re.fullmatch(_LABEL, name, re.ASCII):
             raise InvalidInputError(f"{name!r} is not the name of a label", hint="say com.example.name=VALUE")
         _one_line(value, f"label {name}")
     return dict(values)
@@ -112,7 +123,7 @@ def labels(values: Mapping[str, str]) -> dict[str, str]:
 
 def user(value: str) -> str:
     """Return who the image's processes run as: a name or an id, with a group or without."""
-    if value and not _USER.fullmatch(value):
+    if value and not re.fullmatch(_USER, value, re.ASCII):
         raise InvalidInputError(f"{value!r} is not a user", hint="say triton-server, 1000 or 1000:1000")
     return value
 

@@ -264,7 +264,7 @@ def _split(
         return Composition(**own), rest
     if not isinstance(composition, Composition):
         raise InvalidInputError(f"composition is {composition!r}, not a Composition", hint="pass Composition(...)")
-    return attrs.evolve(composition, **own), rest
+    return attrs.evolve(composition, **own) if own else composition, rest
 
 
 def _tags(image_tag: str | Sequence[str] | None, options: dict[str, Any]) -> tuple[str, ...]:

@@ -126,7 +126,8 @@ class Composition:
             Python packages and its OpenAI frontend, as files; `sources`: those of third parties; `nvidia`: all that
             the release has of these. And `clients`: programs, libraries and Python packages of clients, out of the
             release's sdk image, for the runtime `copy`.
-        pip: Packages for the interpreter that the python backend embeds, as pip takes them: `numpy<2`.
+        pip: Packages for the interpreter that the python backend embeds, as pip takes them: `numpy<2`, or the path of a
+            wheel.
         requirements: Files of such packages.
         models: Folders of models that go into the image.
         models_folder: Where they go.
@@ -281,6 +282,11 @@ class Composition:
         return {"linux/amd64": "x86_64"}.get(self.platform or PLATFORM, "aarch64")
 
     @property
+    def wheels(self) -> tuple[Path, ...]:
+        """The wheels among the packages."""
+        return tuple(Path(text) for text in self.pip if text.endswith(additions.WHEEL) and text.startswith("/"))
+
+    @property
     def network(self) -> bool:
         """Whether the build has to reach a network."""
         return self.runtime == "install" or bool(self.pip or self.requirements)
@@ -294,6 +300,7 @@ class Composition:
     def context(self) -> tuple[tuple[str, Path], ...]:
         """Return what the build context holds: paths in it, and the user's folders and files that go there."""
         entries = [(f"{_FOLDERS[folder.kind]}/{folder.name}", folder.path) for folder in self.own]
+        entries += [(f"wheels/{path.name}", path) for path in self.wheels]
         entries += [(f"requirements/{number}.txt", path) for number, path in enumerate(self.requirements)]
         entries += [("models", path) for path in self.models]
         return tuple(entries)

@@ -108,7 +108,7 @@ def is_digest(text: str) -> bool:
 
 
 _ARCHITECTURES: Final = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "arm64/v8": "arm64"}
-_PLATFORM: Final = re.compile(r"[a-z0-9]+/[a-z0-9_]+(?:/v[0-9]+)?", re.ASCII)
+_PLATFORM: Final = r"[a-z0-9]+/[a-z0-9_]+(?:/v[0-9]+)?"
 
 
 def parse_platform(text: str) -> str:
@@ -124,6 +124,6 @@ def parse_platform(text: str) -> str:
     if not slash:
         os, architecture = "linux", spelled
     platform = f"{os}/{_ARCHITECTURES.get(architecture, architecture)}"
-    if not _PLATFORM.fullmatch(platform):
+    if not re.fullmatch(_PLATFORM, platform, re.ASCII):
         raise InvalidInputError(f"{text!r} is not a platform", hint="write it as OS/ARCH[/VARIANT], say linux/arm64")
     return platform

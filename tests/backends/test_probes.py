@@ -26,14 +26,16 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(variable, raising=False)
 
 
-def dockers(version: str = "28.1.0", *, plugins: str = '[{"Name":"buildx"}]', root: str = "/", plugin: str = "") -> str:
+BUILDX: Final = '[{"Name":"buildx","Version":"v0.29.1"}]'
+
+
+def dockers(version: str = "28.1.0", *, plugins: str = BUILDX, root: str = "/") -> str:
     """A docker that is well."""
     server = (
         f'{{"Client":{{"Version":"{version}","Context":"default"}},"Server":{{"Components":[],"Version":"28.2.0"}}}}'
     )
     info = f'{{"DockerRootDir":"{root}","ClientInfo":{{"Plugins":{plugins}}}}}'
-    buildx = plugin or "echo github.com/docker/buildx v0.29.1 abc"
-    return f"case $1 in version) echo '{server}' ;; info) echo '{info}' ;; buildx) {buildx} ;; esac"
+    return f"case $1 in version) echo '{server}' ;; info) echo '{info}' ;; esac"
 
 
 WELL: Final = {
@@ -105,21 +107,28 @@ REASONS: Final = [
     (
         "buildx",
         "docker",
-        dockers(plugin="echo \"docker: unknown command: docker buildx\n\nRun 'docker --help' for more\" >&2; exit 1"),
+        dockers(plugins='[{"Name":"compose","Version":"v2.1.0"}]'),
         "docker has no plug-in buildx",
         "install docker-buildx-plugin, or docker-buildx",
     ),
     (
         "buildx",
         "docker",
-        dockers(plugin="echo \"docker: 'buildx' is not a docker command.\nSee 'docker --help'\" >&2; exit 1"),
+        dockers(plugins="null"),
         "docker has no plug-in buildx",
         "install docker-buildx-plugin, or docker-buildx",
     ),
     (
         "buildx",
         "docker",
-        dockers(plugin="echo github.com/docker/buildx v0.5.1 x"),
+        dockers(plugins='[{"Name":"buildx","Err":{}}]'),
+        "docker's plug-in buildx does not start",
+        "see what docker buildx version says",
+    ),
+    (
+        "buildx",
+        "docker",
+        dockers(plugins='[{"Name":"buildx","Version":"v0.5.1"}]'),
         "docker's plug-in buildx 0.5.1 is too old",
         "install docker's plug-in buildx 0.8 or newer",
     ),
@@ -144,13 +153,34 @@ REASONS: Final = [
         '"overlay" is not supported over overlayfs',
         "its storage does not work on this file system: set driver in storage.conf",
     ),
-    ("podman", "podman", "echo 2.2.1", "podman 2.2.1 is too old", "install podman 3.0 or newer"),
+    ("podman", "podman", "echo 3.4.4", "podman 3.4.4 is too old", "install podman 4.0 or newer"),
     (
         "buildah",
         "buildah",
         'case $1 in info) echo "Error: failed to open storage" >&2; exit 125 ;; *) echo buildah version 1.28.2 ;; esac',
         "failed to open storage",
         "see what storage.conf says, or make the storage anew: buildah info",
+    ),
+    (
+        "buildah",
+        "buildah",
+        'case $1 in info) echo "{}" ;; *) echo buildah version 1.23.1 ;; esac',
+        "buildah 1.23.1 is too old",
+        "install buildah 1.24 or newer",
+    ),
+    (
+        "nerdctl",
+        "nerdctl",
+        'case $1 in info) echo "{}" ;; *) echo nerdctl version 1.7.7 ;; esac',
+        "nerdctl 1.7.7 is too old",
+        "install nerdctl 2.0 or newer",
+    ),
+    (
+        "buildctl",
+        "buildctl",
+        "echo \"No help topic for 'info'\" >&2; exit 3",
+        "No help topic for 'info'",
+        "install BuildKit 0.11 or newer",
     ),
     (
         "nerdctl",
@@ -183,9 +213,9 @@ REASONS: Final = [
     (
         "buildctl",
         "buildctl",
-        "case $2 in info) echo 'BuildKit: github.com/moby/buildkit v0.8.1' ;; *) printf 'ID\\nx\\n' ;; esac",
-        "BuildKit 0.8.1 is too old",
-        "install BuildKit 0.10 or newer",
+        "case $2 in info) echo 'BuildKit: github.com/moby/buildkit v0.10.6' ;; *) printf 'ID\\nx\\n' ;; esac",
+        "BuildKit 0.10.6 is too old",
+        "install BuildKit 0.11 or newer",
     ),
 ]
 
@@ -223,16 +253,17 @@ def test_nerdctl_without_buildctl(fake_program: FakeProgram, monkeypatch: pytest
     )
 
 
+@pytest.mark.parametrize("engine", ["buildx", "docker"])
 def test_dockers_disk_is_looked_at_where_it_is_here(
-    fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    engine: str, fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     fake_program("docker", dockers(root=str(tmp_path)))
     monkeypatch.setattr(probing, "LOW_SPACE", 1 << 60)
-    health = tritonbuild.probe("docker")
+    health = tritonbuild.probe(engine)
     assert health.reason.startswith(f"the disk of its storage {tmp_path} is nearly full: ")
     assert health.hint == "remove images that are no longer needed, or move its storage"
     monkeypatch.setenv("DOCKER_HOST", "tcp://elsewhere:2375")
-    assert tritonbuild.health("docker")
+    assert tritonbuild.health(engine)
 
 
 @pytest.mark.parametrize(

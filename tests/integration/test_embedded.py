@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.integration.conftest import make_lab
 from tests.integration.labs import EMBEDDED, Lab, Sources
 from tests.integration.test_compose import MADE_BY_THE_RUNNER, WRITTEN_HERE, models
 from tests.integration.test_runtimes import own_backend
+from tests.oci.test_wheels import wheel
 from tests.replica import Replica, ask, oci
 
 SELECTION = (
@@ -116,12 +118,25 @@ def additions(folder: Path, layout: Path, full: str) -> tuple[str, ...]:
             tar.extractall(folder / "full", chosen, filter="data")
     identity = folder / "full/opt/tritonserver/backends/identity"
     (identity / "NOTE").write_text("this one is the user's\n")
+    (folder / "fragment").write_text(
+        """ENV SAID="a word, $MONEY" \\
+    # in between
+    AGAIN=${SAID:-else}
+LABEL "com.example.more"='$yes'
+CMD ["tritonserver", "--help"]
+EXPOSE 8000 8001-8002/udp
+VOLUME /var/tmp
+STOPSIGNAL SIGINT
+WORKDIR ../newly/made
+"""
+    )
     return (
         *("--backend", f"mine={mine}", "--backend", f"identity={identity}", "--cache", "local"),
         *("--model-repository", str(inside), "--with-models", "--models-folder", "/var/run/more"),
         *("--env", "MONEY=$5, $HOME and ${PATH}", "--label", "com.example.mine=yes", "--user", "triton-server"),
         *("--entrypoint", "/opt/nvidia/nvidia_entrypoint.sh env -u NOTHING"),
         *("--features", "headers", "--features", "sources", "--features", "dcgm"),
+        *("--fragment", str(folder / "fragment")),
     )
 
 
@@ -206,7 +221,7 @@ def test_its_configuration_is_buildkits(both: Both) -> None:
     )
     assert other["Env"].pop("NVIDIA_BUILD_ID") == "117960218"
     assert {name for name in ONLY_EMBEDDED if other["Labels"].pop(name, None)} == ONLY_EMBEDDED
-    for name in ("Cmd", "Entrypoint", "Env", "ExposedPorts", "Labels", "User", "Volumes", "WorkingDir"):
+    for name in ("Cmd", "Entrypoint", "Env", "ExposedPorts", "Labels", "StopSignal", "User", "Volumes", "WorkingDir"):
         assert one.get(name) == other.get(name), name
 
 
@@ -238,13 +253,54 @@ def test_it_is_loaded_and_serves(  # noqa: PLR0917 - fixtures
 
 
 def test_additions_serve(docker: Lab, made_replica: Replica, tmp_path: Path, tmp_path_factory: Any) -> None:
+    """With a wheel, which the user's backend imports."""
     selection = additions(tmp_path, made_replica.layout, made_replica.images["full"].digest)
+    model = tmp_path / "mine" / "model.py"
+    model.write_text(
+        "import acme_three\n" + model.read_text().replace("as_numpy() * 3", "as_numpy() * acme_three.VALUE")
+    )
+    assert model.read_text().count("acme_three") == 2
+    three = wheel(tmp_path / "wheels", "acme_three", requires=("numpy",))
     lab = embedded(docker, tmp_path_factory)
     tag = "tritonbuild-test/additions:embedded"
-    lab.build(*selection, tag=tag)
+    lab.build(*selection, "--pip", str(three), tag=tag)
     (tmp_path / "links").mkdir()
     repository = models(tmp_path / "links", "ident")
     repository.chmod(0o755)
     words = ["--model-repository=/var/run/more", "--cache-config=local,size=1048576"]
     with services.serve(lab.runner_env, lab.runner, tag, repository, arguments=words) as server:
         assert ask.wrong(server.url, ["ident", "scale"]) == {}
+
+
+SAVED = {
+    "docker 20": ("docker", (), "docker-archive"),
+    "docker 28": ("buildx", (), "docker-archive"),
+    "podman, docker's": ("podman", ("--format=docker-archive",), "docker-archive"),
+    "podman, OCI": ("podman", ("--format=oci-archive",), "oci-archive"),
+    "nerdctl": ("nerdctl", (), "oci-archive"),
+}
+"""Lab, options of its `save`, what that writes."""
+
+
+@pytest.mark.parametrize("how", SAVED)
+def test_a_saved_image_is_a_source(
+    how: str, request: pytest.FixtureRequest, sources: Sources, tmp_path: Path, tmp_path_factory: Any
+) -> None:
+    """Its files are the same, so what is written on it is, too; a layer that is not compressed has another digest."""
+    name, options, kind = SAVED[how]
+    lab = attrs.evolve(embedded(make_lab(request, name, sources), tmp_path_factory), options=())
+    base = sources.references["cpu-min"]
+    lab.run("pull", base)
+    archive = tmp_path / "saved.tar"
+    lab.run("save", *options, f"--output={archive}", base)
+    images = ("--image", f"full,{sources.references['full']}", "--image", f"min,{base}", "--backend", "identity")
+    layers = []
+    for number, source in enumerate(((), (f"--opt=source=min={kind}:{archive}",))):
+        layout = tmp_path / str(number)
+        output = f"--opt=output=type=oci-layout,dest={layout}"
+        done = lab.tritonbuild("--json", output, *source, *images)
+        assert done.returncode == 0, done.stderr[-3000:]
+        manifest = oci.read_json(layout, json.loads(done.stdout)["digest"])
+        config = oci.read_json(layout, manifest["config"]["digest"])
+        layers.append((config["rootfs"]["diff_ids"], [one["digest"] for one in manifest["layers"][1:]]))
+    assert layers[0] == layers[1]

@@ -55,6 +55,9 @@ class Proxy:
     tokens: dict[str, int] = attrs.field(factory=dict)
     asked: list[list[str]] = attrs.field(factory=list)
     lock: Any = attrs.field(factory=threading.Lock)
+    on_request: Callable[[int], None] | None = None
+    """Called with the number of each request, before it is answered."""
+    requests: int = 0
 
     def fault(self, method: str, path: str) -> Fault | None:
         with self.lock:
@@ -114,8 +117,13 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:  # noqa: C901 - a cl
             key = "access_token" if proxy.identity else "token"
             self.say(200, {"Content-Type": "application/json"}, json.dumps({key: name}).encode())
 
-        def handle_any(self) -> None:  # noqa: C901 - one fault after the other
+        def handle_any(self) -> None:  # noqa: C901, PLR0915 - one fault after the other
             length = int(self.headers.get("Content-Length") or 0)
+            with proxy.lock:
+                proxy.requests += 1
+                number = proxy.requests
+            if proxy.on_request is not None:
+                proxy.on_request(number)
             if self.path.startswith("/token"):
                 self.token(self.rfile.read(length).decode())
                 return

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from tests import replica
-from tritonbuild.backends import embedded
+from tritonbuild.backends import embedded, probing, translation
 from tritonbuild.building import build_text
 from tritonbuild.composition import Composition
+from tritonbuild.engine import probe
 from tritonbuild.errors import BuildFailedError, InvalidInputError
+from tritonbuild.oci import arguments
 from tritonbuild.oci.descriptors import from_json
 from tritonbuild.oci.request import Request, from_document
 
@@ -38,6 +40,33 @@ def test_tokens(name: str) -> None:
 def test_refused(option: dict[str, Any]) -> None:
     with pytest.raises(InvalidInputError):
         embedded.construct_build_args(**option)
+
+
+@pytest.mark.parametrize(
+    ("what", "option"),
+    [
+        ("annotation", {"annotation": {"a": "b"}}),
+        ("metadata_file", {"metadata_file": "/x"}),
+        ("output type=docker", {"output": "type=docker,dest=/x"}),
+        ("output type=oci", {"output": "type=oci,dest=/x"}),
+        ("push", {"push": True}),
+    ],
+)
+def test_it_is_among_the_engines_that_can(what: str, option: dict[str, Any]) -> None:
+    assert "embedded" in translation.engines_that_can(what)
+    tokens = embedded.construct_build_args(file="/f", iidfile="/i", tag=("a:1",), **option)
+    arguments.parser().parse_args(tokens)
+
+
+def test_what_others_can_is_theirs() -> None:
+    with pytest.raises(InvalidInputError, match="engine 'embedded' cannot do cache_to") as caught:
+        embedded.construct_build_args(cache_to="type=registry,ref=a/b")
+    assert caught.value.hint == "engines that can: buildah, buildctl, buildx, nerdctl, podman"
+
+
+def test_it_is_not_among_those_that_can_what_it_cannot() -> None:
+    for what in ("cache_from", "cache_to", "load", "load=False", "progress=tty", "several platforms"):
+        assert "embedded" not in translation.engines_that_can(what)
 
 
 def test_the_request_is_the_composition() -> None:
@@ -79,7 +108,7 @@ def test_what_users_add(tmp_path: Path) -> None:
 
 NOT_DONE: dict[str, dict[str, Any]] = {
     "the runtime 'install'": {"runtime": "install"},
-    "pip packages": {"pip": ["numpy"]},
+    "pip packages other than wheels": {"pip": ["numpy"]},
     "the feature 'clients'": {"features": ["clients"]},
 }
 
@@ -95,6 +124,10 @@ def test_what_takes_a_command_is_refused(what: str) -> None:
 def test_it_is_healthy_where_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "not" / "there"))
     assert embedded.health().ok
+    monkeypatch.setattr(probing, "LOW_SPACE", 1 << 60)
+    health = probe(embedded.ENGINE)
+    assert health.reason.startswith(f"the disk of its storage {tmp_path} is nearly full: ")
+    assert health.hint == "make room, or set XDG_CACHE_HOME"
 
 
 @pytest.mark.integration

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import resource
@@ -10,21 +9,20 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
 import pytest
 
-from tests import replica, services
 from tests.oci import tiny
 from tests.oci.conftest import Bench
 from tests.oci.proxy import Proxy
-from tests.replica import MODELS, ask, layers, oci
-from tritonbuild.backends import embedded
-from tritonbuild.composition import Composition
+from tests.replica import layers, oci
+from tritonbuild.oci.registry import Registries
 from tritonbuild.oci.request import SERVER, Component
+from tritonbuild.oci.transport import Settings
+from tritonbuild.reference import parse_reference
 
 NOBODY = 65534
 
@@ -89,7 +87,7 @@ def test_the_accounts(bench: Bench, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "blobs" / last.replace(":", "/")) as tar:
         found = {member.name: member for member in tar}
         files = {name: tar.extractfile(member) for name, member in found.items()}
-        contents = {name: file.read().decode() for name, file in files.items() if file}
+        contents = {name: file.read().decode(errors="replace") for name, file in files.items() if file}
     assert contents["etc/passwd"].splitlines() == [
         "root:x:0:0:root:/root:/bin/sh",
         "triton-server:x:1000:1000::/home/triton-server:/bin/bash",
@@ -164,6 +162,17 @@ def test_an_own_folder_where_nothing_is_said(bench: Bench, tmp_path: Path) -> No
     assert done.facts["tritonbuild.places"] == [f"oci:{tmp_path}/tritonbuild/images:x:1"]
 
 
+def test_an_engine_that_does_not_load(bench: Bench, tmp_path: Path, fake_program: Callable[[str, str], Path]) -> None:
+    calls = fake_program("podman", "echo 'Error: no room'; echo 'in the storage' >&2; exit 125")
+    done = bench.run(bench.request("a"), "--load=podman", "--tag=x:1", env={"TMPDIR": str(tmp_path)})
+    assert (done.code, done.out) == (1, "")
+    assert done.err.splitlines()[-2] == "error: podman does not load the image: in the storage"
+    assert calls.read_text().startswith("load\t--input\t")
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("tritonbuild-")] == []
+    done = bench.run(bench.request("a"), "--load=nerdctl", "--tag=x:1", env={"PATH": "/nowhere"})
+    assert (done.code, "error: nerdctl is not installed" in done.err) == (2, True)
+
+
 REFUSED = {
     "no such component": (("nosuch",), (), 1, "the full image has no /opt/tritonserver/backends/nosuch"),
     "no such image": (("a",), ("--source=full=oci:/nowhere:x",), 2, "'/nowhere:x' does not exist"),
@@ -222,6 +231,15 @@ def test_a_bill_of_materials(bench: Bench, faulty: Proxy) -> None:
     tag = done.digest.replace(":", "-")
     referrers = [path for method, path, status in faulty.log if method == "PUT" and path.endswith(f"/manifests/{tag}")]
     assert len(referrers) == 1
+    # What somebody else has attached stays.
+    repository = Registries(Settings()).target(parse_reference(f"{faulty.host}/sbom/x:1"))
+    _, content = repository.manifest(tag)
+    (own,) = json.loads(content)["manifests"]
+    other = {**own, "digest": done.digest, "artifactType": "application/vnd.example"}
+    repository.put_manifest(tag, oci.INDEX_TYPE, oci.to_json({**json.loads(content), "manifests": [other]}))
+    again = bench.run(request, f"--tag={faulty.host}/sbom/x:1", "--push", "--sbom")
+    assert again.code == 0, again.err
+    assert json.loads(repository.manifest(tag)[1])["manifests"] == [other, own]
 
 
 @pytest.mark.integration
@@ -285,43 +303,3 @@ def test_memory_does_not_grow_with_a_layer(bench: Bench, tmp_path: Path) -> None
     assert done.code == 0, done.err
     measured = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 10
     assert measured < 300, f"{measured} MiB"
-
-
-@pytest.mark.integration
-@pytest.mark.parametrize("runner", ["podman", "docker"])
-def test_the_replica_serves(runner: str, tmp_path: Path) -> None:
-    with contextlib.ExitStack() as stack:
-        try:
-            source = replica.make()
-            # Sockets have names of a hundred characters at most.
-            root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tb-")))
-            started = services.containers if runner == "podman" else services.dockerd
-            env: Mapping[str, str] = stack.enter_context(started(root / "e")).env  # type: ignore[attr-defined]
-        except (replica.ReplicaError, services.MissingProgramError) as error:
-            pytest.skip(str(error))
-        composition = Composition(backends=["python", "identity"], caches=["local"], container_version="24.10")
-        (tmp_path / "request").write_text(embedded.document(composition))
-        archive = tmp_path / "image.tar"
-        sources = {"full": source.references["full"], "base": source.references["min"]}
-        subprocess.run(
-            [
-                *(
-                    sys.executable,
-                    "-m",
-                    "tritonbuild.oci",
-                    f"--file={tmp_path / 'request'}",
-                    "--tag=tritonbuild-test/x:1",
-                ),
-                *(f"--source={name}=oci:{source.layout}:{reference}" for name, reference in sources.items()),
-                *(f"--cache-dir={tmp_path / 'cache'}", f"--output=type=docker-archive,dest={archive}", "--quiet"),
-            ],
-            check=True,
-        )
-        from tests.services.serving import load, serve  # noqa: PLC0415
-
-        image = load(env, runner, archive)  # type: ignore[arg-type]
-        models = tmp_path / "models"
-        for name in ("add", "ident"):
-            shutil.copytree(MODELS / name, models / name)
-        with serve(env, runner, image, models) as server:  # type: ignore[arg-type]
-            assert ask.wrong(server.url, ["add", "ident"]) == {}

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
+import io
+import json
 import os
 import signal
 import subprocess
-import time
+import tarfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -152,13 +157,27 @@ def test_basic_authentication(bench: Bench, faulty: Proxy) -> None:
 
 @pytest.mark.parametrize("tenth", range(10))
 def test_killed(tenth: int, bench: Bench, faulty: Proxy) -> None:
+    """In the middle of a request: the first of the build, the last, or one of those between."""
     good = settled(bench, faulty.host)
+    faulty.requests = 0
+    done = bench.run(wanted(faulty.host), f"--tag={faulty.host}/k{tenth}/before:1", "--push", cache=bench.folder / "x")
+    assert done.code == 0, done.err
+    last, faulty.requests = faulty.requests, 0
     target = f"{faulty.host}/k{tenth}/x:1"
     argv = bench.argv(wanted(faulty.host), f"--tag={target}", "--push")
     process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    time.sleep(0.3 + tenth * 0.15)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    moment = 1 + (last - 1) * tenth // 9
+
+    def kill(number: int) -> None:
+        if number == moment:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+
+    faulty.on_request = kill
+    # The order of requests varies a little, and so does their number.
+    assert process.wait(timeout=120) in {-signal.SIGKILL, 0}
+    assert tenth == 9 or process.returncode == -signal.SIGKILL
+    faulty.on_request = None
     done = bench.run(wanted(faulty.host), f"--tag={target}", "--push")
     assert (done.code, done.digest) == (0, good), done.err
     assert leftovers(bench.cache) == []
@@ -167,8 +186,10 @@ def test_killed(tenth: int, bench: Bench, faulty: Proxy) -> None:
 def test_interrupted(bench: Bench, faulty: Proxy) -> None:
     faulty.faults.append(Fault(when=is_blob, status=429, headers={"Retry-After": "30"}, times=-1))
     argv = bench.argv(wanted(faulty.host), f"--output=type=docker-archive,dest={bench.folder / 'out.tar'}")
+    waiting = threading.Event()
+    faulty.on_request = lambda _: waiting.set() if any(status == 429 for *_, status in faulty.log) else None
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(2)
+    assert waiting.wait(60)
     process.terminate()
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -187,6 +208,29 @@ def test_two_builds_at_once(bench: Bench) -> None:
     # Each layer was read and written by one of them alone.
     told = [line.split("] ")[1] for _, err, _ in ended for line in err.splitlines() if "] read sha" in line]
     assert len(told) == len(set(told)) == 2
+
+
+def test_two_builds_into_one_layout(bench: Bench, tmp_path: Path) -> None:
+    """The index is read and written with the folder locked: what somebody else puts in meanwhile stays."""
+    layout = tmp_path / "out"
+    layout.mkdir()
+    lock = os.open(layout, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        argv = bench.argv(bench.request("a"), f"--output=type=oci-layout,dest={layout}", "--tag=mine:1")
+        process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        # The last that is written before it waits.
+        while not (layout / "oci-layout").exists():
+            assert process.poll() is None
+        other = {"mediaType": oci.MANIFEST_TYPE, "digest": f"sha256:{'0' * 64}", "size": 2}
+        index = {"schemaVersion": 2, "manifests": [{**other, "annotations": {oci.REFERENCE: "other:1"}}]}
+        (layout / "index.json").write_text(json.dumps(index))
+    finally:
+        os.close(lock)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    names = [one["annotations"][oci.REFERENCE] for one in oci.read_json_file(layout / "index.json")["manifests"]]
+    assert names == ["other:1", "mine:1"]
 
 
 @pytest.mark.parametrize("kind", ["indexes", "blobs", "layers"])
@@ -242,6 +286,40 @@ def test_absolute_links_stay_inside(bench: Bench, tmp_path: Path) -> None:
     assert done.code == 0, done.err
 
 
+@pytest.mark.parametrize("kind", [tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE])
+@pytest.mark.parametrize("chosen", ["a", "b"])
+def test_a_device(chosen: str, kind: bytes, bench: Bench, tmp_path: Path) -> None:
+    """One that would have to be copied is refused; one beside is nobody's business."""
+    layout = evil_layout(tmp_path / "l", tiny.server_tree())
+    manifest = oci.read_json(layout, tiny.digests(layout)[tiny.FULL])
+    path = layout / "blobs" / manifest["layers"][1]["digest"].replace(":", "/")
+    plain = io.BytesIO()
+    with tarfile.open(path) as old, tarfile.open(fileobj=plain, mode="w") as new:
+        for member in old:
+            new.addfile(member, old.extractfile(member) if member.isreg() else None)
+        device = tarfile.TarInfo(f"{tiny.SERVER_FOLDER}/backends/a/device")
+        device.type, device.devmajor, device.devminor = kind, 1, 5
+        new.addfile(device)
+    digest = hashlib.sha256(plain.getvalue()).hexdigest()
+    (layout / "blobs" / "sha256" / digest).write_bytes(plain.getvalue())
+    layer = {"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": f"sha256:{digest}"}
+    config = oci.read_json(layout, manifest["config"]["digest"])
+    config["rootfs"]["diff_ids"][1] = f"sha256:{digest}"
+    manifest["layers"][1] = {**layer, "size": len(plain.getvalue())}
+    manifest["config"] = oci.put(layout, config, oci.CONFIG_TYPE)
+    index = json.loads((layout / "index.json").read_bytes())
+    for entry in index["manifests"]:
+        if entry["annotations"][oci.REFERENCE] == tiny.FULL:
+            entry.update(oci.put(layout, manifest, oci.MANIFEST_TYPE))
+    (layout / "index.json").write_bytes(oci.to_json(index))
+    request = tiny.request(f"oci:{layout}:{tiny.FULL}", f"oci:{layout}:{tiny.BASE}", chosen)
+    done = bench.run(request, f"--output=type=oci-layout,dest={tmp_path / 'out'}")
+    assert done.code == (1 if chosen == "a" else 0), done.err
+    if chosen == "a":
+        assert "error: 'opt/tritonserver/backends/a/device' is a device, which no layer here may have" in done.err
+        assert not (tmp_path / "out" / "index.json").exists()
+
+
 def test_a_bomb(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(indexing, "_LARGEST", 64 << 20)
     big = tmp_path / "zeros"
@@ -253,6 +331,24 @@ def test_a_bomb(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     path = tmp_path / "blobs" / layer.digest[7:]
     with pytest.raises(TritonBuildError, match="the layer is damaged: it unpacks to more than 200 times its size"):
         indexing.read(blob, chunks(path), what="the layer")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root")
+@pytest.mark.parametrize("form", ["oci-layout", "oci", "docker-archive"])
+def test_a_full_disk_where_the_image_goes(form: str, bench: Bench, tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", small], check=True)
+    try:
+        done = bench.run(bench.request("a"), f"--output=type={form},dest={small / 'out'}")
+        assert done.code == 1
+        assert "no space is left in" in done.err
+        found = [path.name for path in small.rglob("*") if path.is_file() and len(path.name) != 64]
+        assert found == []
+    finally:
+        subprocess.run(["umount", small], check=True)
+    done = bench.run(bench.request("a"), f"--output=type={form},dest={tmp_path / 'out'}")
+    assert done.code == 0, done.err
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root")

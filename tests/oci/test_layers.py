@@ -17,6 +17,7 @@ from tests.oci import tiny
 from tritonbuild.errors import TritonBuildError
 from tritonbuild.oci import indexing, layerindex, reading
 from tritonbuild.oci.descriptors import Descriptor, digest_of
+from tritonbuild.oci.headers import checksum
 from tritonbuild.oci.reading import Layer
 from tritonbuild.oci.scan import Scanner
 
@@ -91,6 +92,11 @@ def test_a_scan_of_damage_ends_or_raises(entries: list[tuple[tarfile.TarInfo, by
         assert str(error).startswith("the layer")  # noqa: PT017
 
 
+@given(st.one_of(st.binary(min_size=512, max_size=512), st.sampled_from([b"\xff" * 512, bytes(512)])))
+def test_the_checksum_of_a_header(header: bytes) -> None:
+    assert checksum(header) == sum(header[:148]) + sum(header[156:]) + 8 * 32
+
+
 @pytest.mark.parametrize("name", ["../x", "a/../../x", "/../x", "a/.."])
 def test_a_name_outside(name: str) -> None:
     with pytest.raises(TritonBuildError, match="outside of its root"):
@@ -113,17 +119,18 @@ def test_an_archive_that_ends_early() -> None:
 
 
 class Memory:
-    """A blob in memory, and how much of it was read."""
+    """A blob in memory, which comes in pieces of *step* bytes, and how much of it was read."""
 
     name = "memory"
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, step: int = 1 << 20) -> None:
         self.content = content
+        self.step = step
         self.moved = 0
 
     def read(self, blob: Descriptor, start: int, stop: int) -> Iterator[bytes]:
-        for at in range(start, stop, 1 << 20):
-            part = self.content[at : min(at + (1 << 20), stop)]
+        for at in range(start, stop, self.step):
+            part = self.content[at : min(at + self.step, stop)]
             self.moved += len(part)
             yield part
 

@@ -15,8 +15,8 @@ from tests.oci.conftest import Bench, Outcome
 from tests.replica import oci
 from tritonbuild.errors import InvalidInputError, TritonBuildError
 from tritonbuild.oci import local, reading
+from tritonbuild.oci.instructions import expanded
 from tritonbuild.oci.layerindex import GRAIN
-from tritonbuild.oci.plan import expanded
 from tritonbuild.oci.request import SERVER, Addition, Component, Request
 
 CREATED = 1729728000
@@ -125,7 +125,7 @@ def test_a_context_without_the_folder(bench: Bench, tmp_path: Path) -> None:
     folder = context(tmp_path / "c")
     shutil.rmtree(folder / "models")
     done = run(bench, folder, tmp_path / "out")
-    assert (done.code, "the build context has no folder 'models'" in done.err) == (2, True)
+    assert (done.code, "the build context has no 'models'" in done.err) == (2, True)
 
 
 def test_a_file_that_changes_meanwhile(tmp_path: Path) -> None:

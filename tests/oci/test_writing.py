@@ -17,7 +17,7 @@ from tests.oci import tiny
 from tests.oci.test_layers import Memory
 from tests.replica import layers
 from tests.replica.layers import Tree, file
-from tritonbuild.oci import indexing, splice
+from tritonbuild.oci import indexing, layerindex, splice
 from tritonbuild.oci.descriptors import Descriptor
 from tritonbuild.oci.folders import parent
 from tritonbuild.oci.items import Item, NewLayer, arranged, of_view
@@ -111,6 +111,20 @@ def test_the_same_without_taking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(splice, "known", lambda _: None)
     again, _ = written(new)
     assert (again.diff_id, again.unpacked) == (done.diff_id, done.unpacked)
+
+
+def test_how_a_blob_comes_makes_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(indexing, "SPACING", 2 << 20)
+    layer = source(big_tree(), tmp_path / "s")
+    content = layer.origin.content  # type: ignore[attr-defined]  # it is a blob in memory
+    found = set()
+    for step in (1 << 20, 100_003, 5_000_011):
+        origin = Memory(content, step)
+        index, _ = indexing.read(layer.blob, origin.read(layer.blob, 0, layer.blob.size), what="the layer")
+        assert len(index.points) > 4
+        _, packed = written(component(Layer(blob=layer.blob, origin=origin, index=index)))
+        found.add((layerindex.to_bytes(index), packed))
+    assert len(found) == 1
 
 
 def test_a_source_is_read_once(tmp_path: Path) -> None:

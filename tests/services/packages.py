@@ -1,4 +1,4 @@
-"""Docker from other suites of the distribution, unpacked beside the system's own and never installed.
+"""Docker and its registry from other suites of the distribution, unpacked beside the system's and never installed.
 
 The mirror is the one this machine's own sources name. The package lists and all else that apt keeps stay in the
 cache, so that nothing of the machine changes.
@@ -17,6 +17,7 @@ from tests.services.errors import MissingProgramError
 Suite = Literal["trixie", "sid"]
 """trixie: docker 26.1 with buildx 0.13; sid, in November 2026: docker 28.5 with buildx 0.29."""
 
+REGISTRY: Final = ("docker-registry",)
 DOCKER: Final = ("containerd", "docker-buildx", "docker-cli", "docker.io")
 KEYRING: Final = "/usr/share/keyrings/debian-archive-keyring.gpg"
 TARGETS: Final = ("indextargets", "--format", "$(ORIGIN) $(COMPONENT) $(REPO_URI)", "Created-By: Packages")
@@ -37,7 +38,7 @@ def _mirror() -> str:
     raise MissingProgramError(program, "apt-get indextargets names none; apt-get update")
 
 
-def _unpack(suite: Suite, folder: Path) -> None:
+def _unpack(suite: Suite, names: tuple[str, ...], folder: Path) -> None:
     apt, dpkg = programs.find("apt-get"), programs.find("dpkg")
     state, archives = folder / "apt", folder / "archives"
     (state / "lists" / "partial").mkdir(parents=True)
@@ -59,7 +60,7 @@ def _unpack(suite: Suite, folder: Path) -> None:
     }
     arguments = [f"--option={name}={value}" for name, value in options.items()]
     programs.run([apt, *arguments, "update"], timeout=TIMEOUT)
-    programs.run([apt, *arguments, "download", *DOCKER], timeout=TIMEOUT, cwd=archives)
+    programs.run([apt, *arguments, "download", *names], timeout=TIMEOUT, cwd=archives)
     for archive in sorted(archives.iterdir()):
         programs.run([dpkg, "--extract", archive, folder], timeout=TIMEOUT)
     shutil.rmtree(state)
@@ -72,9 +73,18 @@ def docker(suite: Suite, *, cache: Path | None = None) -> Path:
     The first call downloads 75 MB and unpacks 300 MB; it takes 15 s. Later ones find them in *cache*.
     """
     folder = (cache or caches.cache_folder()) / f"docker-{suite}"
-    return caches.made(folder, lambda draft: _unpack(suite, draft))
+    return caches.made(folder, lambda draft: _unpack(suite, DOCKER, draft))
 
 
 def buildx(suite: Suite, *, cache: Path | None = None) -> Path:
     """Return the docker command line's buildx plug-in of *suite*."""
     return docker(suite, cache=cache) / "usr/libexec/docker/cli-plugins/docker-buildx"
+
+
+def registry(suite: Suite, *, cache: Path | None = None) -> Path:
+    """Return the registry of *suite*; trixie's hashes three times as fast as the one before, with the processor's help.
+
+    The first call downloads 6 MB.
+    """
+    folder = (cache or caches.cache_folder()) / f"docker-registry-{suite}"
+    return caches.made(folder, lambda draft: _unpack(suite, REGISTRY, draft)) / "usr/bin/docker-registry"

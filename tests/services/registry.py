@@ -58,17 +58,23 @@ def _port(log: Path) -> str:
 
 @contextlib.contextmanager
 def registry(
-    root: Path, *, tls: Certificate | None = None, passwords: str = "", name: str = "localhost"
+    root: Path,
+    *,
+    program: Path | None = None,
+    tls: Certificate | None = None,
+    passwords: str = "",
+    name: str = "localhost",
 ) -> Iterator[Registry]:
     """Run a registry that keeps everything in the folder *root* until the block ends.
 
     Args:
         root: The folder to make.
+        program: The system's by default.
         tls: Its certificate, if it is to have TLS.
         passwords: Lines `USER:HASH` of bcrypt, if it is to ask for one.
         name: What it is called, which has to lead to this machine.
     """
-    program = programs.find("docker-registry")
+    program = program or programs.find("docker-registry")
     root.mkdir(parents=True)
     config, log, folder = root / "config.yml", root / "log", root / "blobs"
     text = CONFIG.format(folder=folder)

@@ -21,7 +21,7 @@ from tritonbuild.errors import InvalidInputError, UnhealthyEngineError, UnknownN
 AUTO: Final = "auto"
 """The name that stands for the first healthy engine."""
 
-_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*", re.ASCII)
+_NAME: Final = r"[a-z0-9][a-z0-9._-]*"
 
 _LAST: Final = "embedded"
 _BUILTIN: Final = ("docker", "podman", "buildah", "nerdctl", "buildx", "buildctl", _LAST)
@@ -92,7 +92,7 @@ def register_backend(  # noqa: PLR0913 - the signature of bentoml.container.regi
     Raises:
         InvalidInputError: The name is taken or cannot be one, or a callable is none.
     """
-    if not _NAME.fullmatch(name) or name == AUTO:
+    if not re.fullmatch(_NAME, name, re.ASCII) or name == AUTO:
         raise InvalidInputError(f"{name!r} is not a name for an engine", hint="use a-z, 0-9, '.', '_' and '-'")
     if name in _registered and not replace:
         raise InvalidInputError(f"engine {name!r} is registered already", hint="pass replace=True to take its place")

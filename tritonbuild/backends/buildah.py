@@ -33,6 +33,11 @@ _search_path: Final = flags.joined(
 
 NAME: Final = "buildah"
 
+OLDEST: Final = "1.24"
+"""The first whose `--pull` takes the words that every build of ours says, `always` or `missing`; until 1.23 it was a
+switch (pkg/cli/common.go).
+"""
+
 OPTIONS: Final[flags.Table] = {
     "add_host": flags.hosts,
     "all_platforms": flags.switch,
@@ -167,7 +172,7 @@ def health() -> Health:
         require_space(str(root))
     found = re.search(r"[0-9][^ \n]*", says.output)
     version = found[0] if found else ""
-    require_version(version, "1.19", program=NAME)  # of older ones it is not known that they would do
+    require_version(version, OLDEST, program=NAME)
     return Health(ok=True, engine=NAME, version=version, features=frozenset({"buildkit", "load", "push"}))
 
 

@@ -25,6 +25,11 @@ from tritonbuild.tokens import csv_items, csv_line
 
 NAME: Final = "buildctl"
 
+OLDEST: Final = "0.11"
+"""The first whose daemon tells its version and whose client asks for it (`debug info`, moby/buildkit#2725). What a
+build of ours needs is older: `--metadata-file` came with 0.9.
+"""
+
 _UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -156,8 +161,8 @@ _HINTS: Final = {
     "permission denied": "run as root, or as a member of the group that owns BuildKit's socket",
     "no such file": "start buildkitd, or point BUILDKIT_HOST at one that runs",
     "onnection refused": "start buildkitd, or point BUILDKIT_HOST at one that runs",
-    "Unimplemented": "install BuildKit 0.10 or newer",
-    "not recognized": "install BuildKit 0.10 or newer",
+    "Unimplemented": f"install BuildKit {OLDEST} or newer",
+    "No help topic": f"install BuildKit {OLDEST} or newer",
 }
 _INSTALL: Final = "install BuildKit's buildctl and start its buildkitd"
 _IMAGES: Final = frozenset({"docker", "image", "oci"})
@@ -174,7 +179,7 @@ def daemon_version(answer: process.Completed) -> str:
     """Return the version in the daemon's answer."""
     found = re.search(r"^BuildKit:\s+\S+\s+v?(\S+)", answer.output, re.MULTILINE)
     version = found[1] if found else ""
-    require_version(version, "0.10", program="BuildKit")  # of older ones it is not known that they would do
+    require_version(version, OLDEST, program="BuildKit")
     return version
 
 

@@ -7,7 +7,7 @@ build` is `docker buildx build`, which hides the legacy builder's flags and igno
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -76,10 +76,13 @@ _LEGACY_ONLY: Final = (
 _NOT_BEFORE_BUILDX: Final = ("cgroup_parent", "shm_size", "ulimit")
 
 
-def health() -> Health:
-    """Ask the daemon for its version, which answers only when it serves; the client alone builds nothing.
+def ask_daemon() -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what client and daemon say of themselves, and what they say of the daemon's state and their plug-ins.
 
-    The daemon's state, asked for at the same time, tells its storage, and which plug-ins the client has.
+    `docker version` answers only when the daemon serves; the client alone builds nothing.
+
+    Raises:
+        UnhealthyEngineError: It does not serve, is podman, or its storage is on this machine and nearly full.
     """
     answer, state = at_once(
         lambda: ask(["docker", "version", "--format", "{{json .}}"], hints=HINTS, install=INSTALL),
@@ -87,16 +90,26 @@ def health() -> Health:
     )
     document, found = json_object(answer.output), json_object(state.output)
     server, client = document.get("Server") or {}, document.get("Client") or {}
-    version, own = str(server.get("Version", "")), str(client.get("Version", ""))
     if "Components" not in server:  # podman's answer under docker's name has versions only
-        raise UnhealthyEngineError(f"docker here is podman {version}", hint="use --engine podman")
-    require_version(version, "17.09", program=NAME)  # the first with COPY --chown
-    require_version(own, "17.09", program="docker's client")
+        raise UnhealthyEngineError(f"docker here is podman {server.get('Version', '')}", hint="use --engine podman")
     if is_local(str(client.get("Context", ""))):
         require_space(str(found.get("DockerRootDir", "")))
-    plugins = ((found.get("ClientInfo") or {}).get("Plugins")) or []
-    buildx = any(plugin.get("Name") == "buildx" for plugin in plugins)
-    env, buildkit = _builder(flags.version_numbers(own), buildx=buildx)
+    return document, found
+
+
+def plugin(state: Mapping[str, Any], name: str) -> dict[str, Any] | None:
+    """Return what the client says of one of its plug-ins; None where it has none of that name."""
+    plugins = (state.get("ClientInfo") or {}).get("Plugins") or []
+    return next((plugin for plugin in plugins if plugin.get("Name") == name), None)
+
+
+def health() -> Health:
+    """Ask the daemon for its version and its state."""
+    document, state = ask_daemon()
+    version, own = (str((document.get(side) or {}).get("Version", "")) for side in ("Server", "Client"))
+    require_version(version, "17.09", program=NAME)  # the first with COPY --chown
+    require_version(own, "17.09", program="docker's client")
+    env, buildkit = _builder(flags.version_numbers(own), buildx=plugin(state, "buildx") is not None)
     features = {"load", "push", *(["buildkit"] if buildkit else [])}
     return Health(ok=True, engine=NAME, version=version, client=own, env=env, features=frozenset(features))
 

@@ -7,7 +7,6 @@ cannot do is in docs/embedded.md.
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,16 +16,15 @@ from attrs import evolve
 
 import tritonbuild.oci
 from tritonbuild import flags
+from tritonbuild.backends import translation
+from tritonbuild.backends.probing import require_space
 from tritonbuild.composition import HEADERS, Composition
 from tritonbuild.engine import Engine, Health
 from tritonbuild.errors import InvalidInputError, UnhealthyEngineError
+from tritonbuild.oci import instructions
 from tritonbuild.oci.request import SERVER, Addition, Component, Request, User
 
 NAME: Final = "embedded"
-
-
-_ROOM: Final = 1 << 30
-"""Bytes that must be free for the cache."""
 
 
 def _only(value: object, *, wanted: object) -> list[str]:
@@ -88,6 +86,8 @@ def document(composition: Composition) -> str:
             f"the embedded engine copies out of the full image and runs nothing, so it cannot do {cannot[0]}",
             hint="use another engine: tritonbuild engines shows which can build",
         )
+    # Refuses those that would have to be run.
+    tuple(instructions.parse(composition.instructions))
     recipe = composition.recipe()
     sources = composition.sources()
     core = [copy.source for copy in recipe.core_copies if composition.has("headers") or copy.source != HEADERS]
@@ -109,6 +109,7 @@ def document(composition: Composition) -> str:
         ),
         opened=composition.opened(),
         read=composition.read_files(),
+        wheels=[f"wheels/{path.name}" for path in composition.wheels],
         additions=(
             [Addition(title="models", folder=composition.models_folder, context="models")] if composition.models else []
         ),
@@ -121,6 +122,7 @@ def document(composition: Composition) -> str:
         workdir=recipe.workdir,
         user=User(name=recipe.user.name, uid=recipe.user.uid, gid=recipe.user.gid, removes=recipe.user.removes),
         run_as=composition.user,
+        instructions=composition.instructions,
         exempt=composition.exempt_libraries,
         title=f"Triton Inference Server {composition.container_version}",
     )
@@ -131,8 +133,9 @@ def _beyond(composition: Composition) -> Mapping[str, object]:
     """Return what this engine cannot do, and whether the composition wants it."""
     return {
         "the runtime 'install'": composition.runtime != "copy",
-        "pip packages": composition.pip or composition.requirements,
-        "a fragment": composition.instructions,
+        "pip packages other than wheels given as files": (
+            len(composition.wheels) < len(composition.pip) or composition.requirements
+        ),
         "the feature 'clients'": composition.has("clients"),
     }
 
@@ -143,19 +146,25 @@ def health() -> Health:
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not os.access(there, os.W_OK):
         raise UnhealthyEngineError(f"the cache folder {str(folder)!r} cannot be written to", hint="set XDG_CACHE_HOME")
-    if shutil.disk_usage(there).free < _ROOM:
-        raise UnhealthyEngineError(
-            f"less than 1 GiB is free in {str(there)!r}", hint="make room, or set XDG_CACHE_HOME"
-        )
+    require_space(str(there), hint="make room, or set XDG_CACHE_HOME")
     return Health(ok=True, engine=NAME, version=tritonbuild.oci.VERSION, features=frozenset({"push", "load"}))
 
 
 def construct_build_args(*, context_path: str | os.PathLike[str] = "", **options: Any) -> list[str]:
-    """Return the tokens of a build."""
+    """Return the tokens of a build.
+
+    Raises:
+        InvalidInputError: An option is not this engine's, or its value not what the option expects.
+    """
+    for name, value in options.items():
+        if value is not None and name not in OPTIONS and translation.engines_that_can(name):
+            raise translation.cannot(name, engine=NAME)
     given = {name: None if name in _SWITCHES and value is False else value for name, value in options.items()}
     context = [f"--context={os.fspath(context_path)}"] if context_path else []
     return [*context, *flags.render(OPTIONS, given, engine=NAME)]
 
+
+translation.able(NAME, "annotation", "metadata_file", "output type=docker", "output type=oci", "push")
 
 ENGINE: Final = Engine(
     name=NAME,

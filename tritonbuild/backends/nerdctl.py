@@ -21,6 +21,9 @@ from tritonbuild.engine import Engine, Health
 
 NAME: Final = "nerdctl"
 
+OLDEST: Final = "2.0"
+"""The first with `--pull`, which every build of ours says (containerd/nerdctl#3074; 1.7.7 has no such flag)."""
+
 OPTIONS: Final[flags.Table] = {
     "add_host": flags.hosts,
     "address": flags.scalar,  # global
@@ -91,7 +94,7 @@ def health() -> Health:
     json_object(state.output)
     buildctl.daemon_version(builder)
     version = last_line(says.output).rpartition(" ")[2].removeprefix("v")
-    require_version(version, "1.0", program=NAME)  # of older ones it is not known that they would do
+    require_version(version, OLDEST, program=NAME)
     return Health(
         ok=True,
         engine=NAME,

@@ -21,6 +21,11 @@ from tritonbuild.engine import Engine, Health
 
 NAME: Final = "podman"
 
+OLDEST: Final = "4.0"
+"""The first with buildah 1.24: until then `--pull` was a switch, and every build of ours says `--pull=always` or
+`--pull=missing` (buildah's pkg/cli/common.go, podman's cmd/podman/images/build.go).
+"""
+
 OPTIONS: Final[flags.Table] = {
     "add_host": flags.hosts,
     "all_platforms": flags.switch,
@@ -151,7 +156,7 @@ def health() -> Health:
     if found := re.search(r'[Uu]sing graph root ([^"\n]+)', answer.error):
         require_space(found[1].strip())
     version = last_line(answer.output)
-    require_version(version, "3.0", program=NAME)  # of older ones it is not known that they would do
+    require_version(version, OLDEST, program=NAME)
     return Health(ok=True, engine=NAME, version=version, features=frozenset({"buildkit", "load", "push"}))
 
 

@@ -94,7 +94,7 @@ def require_version(found: str, least: str, *, program: str) -> None:
         raise UnhealthyEngineError(f"{program} {found} is too old", hint=f"install {program} {least} or newer")
 
 
-def require_space(folder: str) -> None:
+def require_space(folder: str, *, hint: str = "remove images that are no longer needed, or move its storage") -> None:
     """Refuse a storage folder whose file system is nearly full; one that is not to be seen from here is let pass.
 
     Raises:
@@ -107,7 +107,7 @@ def require_space(folder: str) -> None:
     if free < LOW_SPACE:
         raise UnhealthyEngineError(
             f"the disk of its storage {folder} is nearly full: {free >> 20} MiB free",
-            hint="remove images that are no longer needed, or move its storage",
+            hint=hint,
         )
 
 

@@ -35,7 +35,7 @@ Features: TypeAlias = Annotated[
     _option(WHAT, f"What is not needed to run: {', '.join(FEATURES)}; repeatable.", "--features", metavar="NAME"),
 ]
 Pip: TypeAlias = Annotated[
-    list[str], _option(WHAT, "A Python package for the python backend; repeatable.", metavar="PKG")
+    list[str], _option(WHAT, "A Python package for the python backend, or a wheel; repeatable.", metavar="PKG")
 ]
 Requirements: TypeAlias = Annotated[list[str], _option(WHAT, "A file of such packages; repeatable.", metavar="FILE")]
 Environment: TypeAlias = Annotated[

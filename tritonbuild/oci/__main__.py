@@ -7,6 +7,7 @@ import contextlib
 import gc
 import json
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from typing import Any, NoReturn
 import attrs
 
 from tritonbuild import process
-from tritonbuild.errors import BuildFailedError, InvalidInputError, TritonBuildError
+from tritonbuild.errors import BuildFailedError, InvalidInputError, TritonBuildError, one_line
 from tritonbuild.oci import arguments, pipeline, sbom
 from tritonbuild.oci.building import Builder, Built
 from tritonbuild.oci.cache import Cache, default_folder
@@ -91,7 +92,10 @@ def _run(options: argparse.Namespace) -> None:
             sys.stderr.write(f"{line}\n")
             sys.stderr.flush()
 
-    with Cache(folder, largest=arguments.size(options.cache_size)) as cache:
+    with (
+        tempfile.TemporaryDirectory(prefix="tritonbuild-") as scratch,
+        Cache(folder, largest=arguments.size(options.cache_size)) as cache,
+    ):
         builder = Builder(
             cache,
             registries,
@@ -99,6 +103,7 @@ def _run(options: argparse.Namespace) -> None:
             compression=options.compression,
             use_cache=not options.no_cache,
             context=Path(options.context) if options.context else None,
+            scratch=Path(scratch),
         )
         if options.plan_file:
             planned = _planned(builder.plan(request, *builder.sources(request), created=_epoch()))
@@ -169,6 +174,8 @@ def _targets(
             targets += [Push(registries.target(reference)) for reference in references]
         loaded = None
         if options.load:
+            if shutil.which(options.load) is None:
+                raise InvalidInputError(f"{options.load} is not installed, so it loads no image", hint="leave out load")
             loaded = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tritonbuild-"))) / "image.tar"
             archive(loaded)
         if not targets:
@@ -187,7 +194,8 @@ def _attach(built: Built, targets: Sequence[Target], request: Request) -> None:
 def _load(engine: str, archive: Path, say: Any) -> None:
     done = process.capture([engine, "load", "--input", str(archive)], timeout=_LOAD_TIMEOUT)
     if not done.ok:
-        raise TritonBuildError(f"{engine} does not load the image: {done.output.strip()[-300:]}", hint="see its log")
+        said = one_line(done.error.strip() or done.output.strip())[-300:]
+        raise TritonBuildError(f"{engine} does not load the image: {said}", hint="see whether it runs")
     say(done.output.strip())
 
 

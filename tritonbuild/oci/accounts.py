@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from tritonbuild.errors import TritonBuildError
 from tritonbuild.oci.request import User
@@ -34,6 +35,26 @@ def files(base: View, user: User) -> dict[str, bytes]:
         if content is not None:
             found[f"etc/{name}"] = _with(content, line, {user.name, "ubuntu", *user.removes})
     return found
+
+
+def ids(content: Mapping[str, bytes], user: str) -> tuple[int, int]:
+    """Return user id and group id of *user*, `NAME_OR_ID[:NAME_OR_ID]`; root's for a name that no account has.
+
+    Args:
+        content: The account files, by path.
+        user: Empty for root.
+    """
+
+    def lines(name: str) -> list[list[str]]:
+        text = content.get(f"etc/{name}", b"").decode("utf-8", "surrogateescape")
+        return [line.split(":") for line in text.splitlines() if line.count(":") > 2]  # noqa: PLR2004 - up to the id
+
+    name, _, group = user.partition(":")
+    account = next((line for line in lines("passwd") if name in {line[0], line[2]}), [])
+    uid = name if name.isdecimal() else (account[2] if account else "0")
+    named = next((line[2] for line in lines("group") if group == line[0]), "0")
+    gid = (group if group.isdecimal() else named) if group else (account[3] if account else "0")
+    return int(uid), int(gid)
 
 
 def _with(content: bytes, line: str, gone: set[str]) -> bytes:

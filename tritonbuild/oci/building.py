@@ -66,6 +66,7 @@ class Builder:
         compression: Of new layers.
         use_cache: Whether layers that were written before are used.
         context: The build context, for requests that take something out of one.
+        scratch: An empty folder for what is made of that.
     """
 
     def __init__(  # noqa: PLR0913 - what a build is told
@@ -77,6 +78,7 @@ class Builder:
         compression: str = GZIP,
         use_cache: bool = True,
         context: Path | None = None,
+        scratch: Path | None = None,
     ) -> None:
         self.cache = cache
         self.registries = registries
@@ -84,6 +86,7 @@ class Builder:
         self.compression = compression
         self.use_cache = use_cache
         self.context = context
+        self.scratch = scratch
         self._started = time.monotonic()
 
     def _report(self, line: str) -> None:
@@ -106,7 +109,7 @@ class Builder:
         """Return what is to be written, reading the layers that have no index yet."""
         indexed = self._indexed([full, base])
         sources = self._source(full, indexed), self._source(base, indexed)
-        return plan(request, *sources, context=self.context, created=created)
+        return plan(request, *sources, context=self.context, scratch=self.scratch, created=created)
 
     def _source(self, image: SourceImage, indexed: Mapping[str, LayerIndex]) -> Source:
         layers = [Layer(blob=blob, origin=image.origin, index=indexed[blob.digest]) for blob in image.layers]
@@ -179,7 +182,7 @@ class Builder:
             written = [*self._written(planned, targets, transfers, pending, moved)]
             for _ in _results(pending):
                 pass
-        image = result.compose(request, planned, base, written, annotations=annotations or {})
+        image = result.compose(planned, base, written, annotations=annotations or {})
         for target in targets:
             target.finish(image, tags)
         self._report(f"wrote {image.manifest.digest}, {moved.total >> 10} KiB moved")

@@ -6,6 +6,7 @@ ustar, with a pax header in front where that cannot hold what there is; no user 
 from __future__ import annotations
 
 import base64
+import zlib
 from collections.abc import Iterable
 from typing import Final
 
@@ -39,7 +40,14 @@ def _header(name: bytes, entry: Entry, kind: bytes, size: int, target: bytes) ->
             b"ustar\x0000",
         )
     ).ljust(BLOCK, b"\0")
-    return fields[:148] + f"{sum(fields):06o}\0 ".encode() + fields[156:]
+    return fields[:148] + f"{checksum(fields):06o}\0 ".encode() + fields[156:]
+
+
+def checksum(header: bytes) -> int:
+    """Return the sum of the bytes of a header, those of its checksum counted as blanks."""
+    # Adler-32's lower half is one more than the sum of all bytes, modulo 65521; those of half a header come to less.
+    halves = header[:148] + b" " * 8 + header[156:256], header[256:]
+    return sum((zlib.adler32(half) & 0xFFFF) - 1 for half in halves)
 
 
 def _pax(records: Iterable[tuple[str, bytes]]) -> bytes:

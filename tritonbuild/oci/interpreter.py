@@ -22,12 +22,16 @@ _LIBPYTHON: Final = re.compile(r"libpython([0-9.]*)\.so")
 
 @attrs.frozen(kw_only=True)
 class Interpreter:
-    """An interpreter: its program, other names it is called by, its folders (canonical, without leading slash)."""
+    """An interpreter: its program, other names it is called by, its folders (canonical, without leading slash).
+
+    *packages* is where pip installs, which need not be there.
+    """
 
     version: str
     program: str
     links: tuple[str, ...]
     folders: tuple[str, ...]
+    packages: str
 
 
 def version_of(names: Mapping[str, str]) -> str:
@@ -52,17 +56,25 @@ def find(view: View, env: Mapping[str, str], version: str) -> Interpreter:
         links = ("usr/bin/python3",) if view.resolve("usr/bin/python3") == program else ()
         prefix = posixpath.dirname(posixpath.dirname(program))
         library = f"{prefix}/lib"
-        candidates = [f"{library}/python{version}", f"{library}/python{version}/site-packages"]
+        packages = f"{library}/python{version}/site-packages"
+        candidates = [f"{library}/python{version}", packages]
         if prefix == "usr":
+            packages = f"usr/local/lib/python{version}/dist-packages"
             candidates = [
                 f"usr/lib/python{version}",
-                f"usr/local/lib/python{version}/dist-packages",
+                packages,
                 "usr/lib/python3/dist-packages",
                 f"usr/lib/python{version}/dist-packages",
             ]
         real = (view.resolve(candidate) for candidate in candidates)
         folders = sorted({found for found in real if found is not None and view.is_folder(found)})
-        return Interpreter(version=version, program=path, links=links, folders=tuple(folders))
+        return Interpreter(
+            version=version,
+            program=path,
+            links=links,
+            folders=tuple(folders),
+            packages=view.resolve(packages) or packages,
+        )
     raise TritonBuildError(
         f"the python backend needs python{version}, which the full image does not have",
         hint="use a full image that serves with the python backend",

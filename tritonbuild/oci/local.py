@@ -20,11 +20,14 @@ import attrs
 from tritonbuild.errors import InvalidInputError
 from tritonbuild.oci import elf
 from tritonbuild.oci.descriptors import Descriptor
+from tritonbuild.oci.indexing import keep
 from tritonbuild.oci.layerindex import FILE, FOLDER, GRAIN, OPAQUE, SYMLINK, Columns, Entry
 from tritonbuild.oci.pipeline import go_on
 from tritonbuild.oci.reading import Layer
+from tritonbuild.oci.view import View
 
 _CHUNK: Final = 1 << 20
+_LARGEST_KEPT: Final = 1 << 20
 
 
 @attrs.define(kw_only=True)
@@ -54,7 +57,7 @@ class FolderOrigin:
                     yield chunk
 
 
-def layer(folder: Path, to: str, *, mtime: int, replaces: bool = False) -> Layer:
+def layer(folder: Path, to: str, *, mtime: int, replaces: bool = False, below: View | None = None) -> Layer:
     """Return the layer that puts what is in *folder* at the path *to* of an image.
 
     Args:
@@ -62,11 +65,12 @@ def layer(folder: Path, to: str, *, mtime: int, replaces: bool = False) -> Layer
         to: The path, without a leading slash.
         mtime: The time of everything in it, seconds since 1970.
         replaces: Whether what the layers below have in *to* is gone.
+        below: The files of those layers: their folders stay as they are.
 
     Raises:
         InvalidInputError: Something cannot be read, or is neither a file nor a folder nor a link.
     """
-    found = _Reader(mtime)
+    found = _Reader(mtime, below)
     try:
         found.folder(folder, to, mode=0o755)
         if replaces:
@@ -77,10 +81,12 @@ def layer(folder: Path, to: str, *, mtime: int, replaces: bool = False) -> Layer
 
 
 class _Reader:
-    def __init__(self, mtime: int) -> None:
+    def __init__(self, mtime: int, below: View | None) -> None:
         self._mtime = mtime
+        self._below = below
         self._columns = Columns()
         self._elves: dict[int, elf.Elf] = {}
+        self._contents: dict[str, bytes] = {}
         self._files: list[tuple[int, Path]] = []
         self._whole, self._grains = hashlib.sha256(), bytearray()
         self._grain, self._left = hashlib.sha256(), GRAIN
@@ -103,7 +109,8 @@ class _Reader:
 
     def folder(self, folder: Path, to: str, *, mode: int) -> None:
         """Add a folder and all that is in it."""
-        self.add(to, FOLDER, mode)
+        if self._below is None or not self._below.is_folder(to):
+            self.add(to, FOLDER, mode)
         with os.scandir(folder) as scan:
             found = sorted(scan, key=lambda entry: os.fsencode(entry.name))
         for one in found:
@@ -138,6 +145,8 @@ class _Reader:
                 self._files.append((begin, path))
             with contextlib.suppress(elf.BrokenError, elf.NotThereError):
                 self._elves[number] = elf.parse(read)
+            if keep(place) and size <= _LARGEST_KEPT:
+                self._contents[place] = os.pread(file.fileno(), size, 0)
 
     def _hash(self, chunk: bytes) -> None:
         self._size += len(chunk)
@@ -157,6 +166,8 @@ class _Reader:
         if self._left != GRAIN:
             self._grains += self._grain.digest()
         digest = f"sha256:{self._whole.hexdigest()}"
-        index = self._columns.index(elves=self._elves, digest=digest, size=self._size, grains=bytes(self._grains))
+        index = self._columns.index(
+            elves=self._elves, contents=self._contents, digest=digest, size=self._size, grains=bytes(self._grains)
+        )
         blob = Descriptor(media_type="", digest=digest, size=self._size)
         return Layer(blob=blob, origin=FolderOrigin(name=name, files=self._files), index=index)

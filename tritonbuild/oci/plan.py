@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import attrs
 
-from tritonbuild.errors import BuildFailedError, InvalidInputError, TritonBuildError
-from tritonbuild.oci import accounts, ldcache, local
+from tritonbuild.errors import BuildFailedError, TritonBuildError
+from tritonbuild.oci import accounts, instructions, ldcache
+from tritonbuild.oci.additions import Context, canonical
 from tritonbuild.oci.descriptors import Descriptor
 from tritonbuild.oci.folders import parent as folder_entry
 from tritonbuild.oci.items import Item, NewLayer, arranged, made, of_view, pseudo_index
@@ -23,10 +23,6 @@ from tritonbuild.oci.view import View
 
 CONFIGURED: Final = "etc/ld.so.conf.d/tritonbuild.conf"
 _SHELLS: Final = ("bin/sh", "usr/bin/sh", "bin/bash", "bin/busybox")
-_VARIABLE: Final = re.compile(
-    r"\$(?:\{(?P<name>\w+)(?::(?P<sign>[+-])(?P<word>[^}]*))?\}|(?P<bare>[A-Za-z_]\w*))", re.ASCII
-)
-"""What a Containerfile's ENV takes: `$NAME`, `${NAME}`, `${NAME:+WORD}`, `${NAME:-WORD}`."""
 _SHOWN: Final = 10
 
 
@@ -42,8 +38,12 @@ class Source:
 
 @attrs.frozen(kw_only=True)
 class Plan:
-    """An image that can be written: its new layers, in order, and what its configuration adds to the base's."""
+    """An image that can be written: its new layers, in order, and what its configuration adds to the base's.
 
+    *request* is what was wanted, with the user's instructions followed.
+    """
+
+    request: Request
     layers: tuple[NewLayer, ...]
     env: Mapping[str, str]
     labels: Mapping[str, str]
@@ -52,20 +52,14 @@ class Plan:
     base: Source = attrs.field(repr=False)
 
 
-def expanded(env: Mapping[str, str], onto: Mapping[str, str]) -> dict[str, str]:
-    """Return *onto* with *env* set, references in its values replaced by what *onto* has before."""
-
-    def value(match: re.Match[str]) -> str:
-        there = onto.get(match["name"] or match["bare"], "")
-        if not match["sign"] or (match["sign"] == "-" and there):
-            return there
-        return _VARIABLE.sub(value, match["word"]) if bool(there) == (match["sign"] == "+") else ""
-
-    return {**onto, **{name: _VARIABLE.sub(value, text) for name, text in env.items()}}
-
-
-def plan(
-    request: Request, full: Source, base: Source, *, context: Path | None = None, created: int | None = None
+def plan(  # noqa: PLR0913 - what a plan is made of
+    request: Request,
+    full: Source,
+    base: Source,
+    *,
+    context: Path | None = None,
+    scratch: Path | None = None,
+    created: int | None = None,
 ) -> Plan:
     """Return what is to be written for *request*.
 
@@ -74,6 +68,7 @@ def plan(
         full: The image that has everything.
         base: The image that the result is made on.
         context: The build context, for what is in it.
+        scratch: An empty folder for what is made of it, until the image is written.
         created: The time of what is in no source image, seconds since 1970; the newest source's by default.
 
     Raises:
@@ -82,18 +77,15 @@ def plan(
     """
     machine = machine_of(base.view, _SHELLS) or machine_of(full.view, _SHELLS)
     moment = max(full.created, base.created) if created is None else created
-    own = [
-        local.layer(_in_context(context, one.context), one.folder.strip("/"), mtime=moment, replaces=True)
-        for one in request.components
-        if one.context
-    ]
-    everything = View([*full.view.layers, *own]) if own else full.view
+    added = Context(folder=context, scratch=scratch, moment=moment)
+    base_loader = Loader(base.view, machine=machine, library_path=base.env.get("LD_LIBRARY_PATH", ""))
+    everything, packages = _everything(request, added, full, base_loader)
     runtime = Runtime(
         everything,
         base.view,
         env=full.env,
         full_loader=_loader(everything, machine, full.env),
-        base_loader=Loader(base.view, machine=machine, library_path=base.env.get("LD_LIBRARY_PATH", "")),
+        base_loader=base_loader,
     )
     builder = _Layers(everything, base.view, moment)
     core = [*_there(everything, request.core), *_there(everything, request.optional, needed=False)]
@@ -104,16 +96,21 @@ def plan(
         copied = folders[component.title]
         builder.add(component.title, [item for path in copied for item in _copied(everything, path)])
         stages.append((component.title, runtime.stage([real for _, real in copied], component.opened, ())))
+    wheels = []
     for title, paths in stages:
-        builder.add(f"runtime of {title}", [builder.placed(path) for path in paths])
+        own = {path for path in paths if everything.place(path).layer == packages}
+        wheels += [path for path in paths if path in own]
+        builder.add(f"runtime of {title}", [builder.placed(path) for path in paths if path not in own])
+    builder.add("Python packages", [builder.placed(path) for path in wheels])
     extra = (
         {CONFIGURED: "".join(f"{folder}\n" for folder in sorted(runtime.configured)).encode()}
         if runtime.configured
         else {}
     )
-    env = expanded(request.env, base.env)
+    env = instructions.expanded(request.env, base.env)
     env |= _from_full(request, full)
     env |= request.environment
+    request, env = instructions.applied(request.instructions, request, env)
     composed = builder.composed()
     loader = _loader(composed, machine, env, extra)
     _check(composed, loader, builder, request.exempt)
@@ -123,36 +120,34 @@ def plan(
         [_generated(base.view, path, text, moment) for path, text in generated.items()],
     )
     for addition in request.additions:
-        builder.add(addition.title, _added(composed, _in_context(context, addition.context), addition.folder, moment))
+        builder.add(addition.title, added.added(composed, addition))
+    if composed.resolve(request.workdir) is None and request.workdir != SERVER:
+        # As BuildKit makes it: for the user that the image's processes run as.
+        owner = accounts.ids(generated, request.run_as)
+        builder.add("working directory", builder.folders(composed, canonical(composed, request.workdir), owner))
     labels = {name: full.labels[name] for name in request.labels_from_full if name in full.labels} | dict(
         request.labels
     )
-    return Plan(layers=tuple(builder.layers), env=env, labels=labels, created=moment, full=full, base=base)
+    return Plan(
+        request=request,
+        layers=tuple(builder.layers),
+        env=env,
+        labels=labels,
+        created=moment,
+        full=attrs.evolve(full, view=everything),
+        base=base,
+    )
 
 
-def _in_context(context: Path | None, name: str) -> Path:
-    if context is None or not (context / name).is_dir():
-        raise InvalidInputError(f"the build context has no folder {name!r}", hint="tritonbuild makes it")
-    return context / name
-
-
-def _added(composed: View, folder: Path, to: str, moment: int) -> list[Item]:
-    """Return the items of a folder of the build context; the folder *to* itself only where there is none yet."""
-    place = _canonical(composed, to)
-    view = View([local.layer(folder, place, mtime=moment)])
-    own = [place] if place not in composed else []
-    return [of_view(view, path) for path in (*own, *view.walk(place))]
-
-
-def _canonical(view: View, path: str) -> str:
-    """Return where *path* is, or would be, in *view*: the links that lead to it resolved."""
-    there, rest = path.strip("/"), ""
-    while (real := view.resolve(there)) is None:
-        there, _, name = there.rpartition("/")
-        rest = f"{name}/{rest}".rstrip("/")
-    if not view.is_folder(real):
-        raise InvalidInputError(f"/{there} is a file in the image, where {path} would be", hint="name another folder")
-    return f"{real}/{rest}".strip("/")
+def _everything(request: Request, added: Context, full: Source, base: Loader) -> tuple[View, int]:
+    """Return the files of the full image with the user's in their places, and the number of the packages' layer."""
+    own = [added.component(one) for one in request.components if one.context]
+    view = View([*full.view.layers, *own]) if own else full.view
+    if not request.wheels:
+        return view, -1
+    loader = _loader(view, base.machine, full.env)
+    packages = added.packages(request, view, loader, base, full.env.get("PATH", "/usr/bin"))
+    return View([*view.layers, packages]), len(view.layers)
 
 
 def _loader(view: View, machine: int, env: Mapping[str, str], extra: Mapping[str, bytes] | None = None) -> Loader:
@@ -243,6 +238,15 @@ class _Layers:
             return of_view(self.full, path)
         entry = Entry(path=path, kind=FOLDER, mode=0o755, uid=0, gid=0, mtime=self.created, size=0, offset=0)
         return Item(entry=entry)
+
+    def folders(self, composed: View, path: str, owner: tuple[int, int]) -> Iterator[Item]:
+        """Yield a folder that is nowhere yet, and those above it that are not either."""
+        while path and composed.resolve(path) is None:
+            entry = Entry(
+                path=path, kind=FOLDER, mode=0o755, uid=owner[0], gid=owner[1], mtime=self.created, size=0, offset=0
+            )
+            yield Item(entry=entry)
+            path = path.rpartition("/")[0]
 
     def composed(self) -> View:
         """Return the files of base and new layers together."""

@@ -84,6 +84,7 @@ class Request:
         opened: Names of libraries (shell patterns) that the server opens at run time.
         read: Files that are read at run time, where *full* has them.
         additions: What comes out of the build context besides components.
+        wheels: Wheels in the build context, for the interpreter that the python backend embeds.
         env: Environment variables; `$NAME`, `${NAME}` and `${NAME:+TEXT}` stand for what the base has.
         environment: Environment variables that are taken as they are, and come after all others.
         labels: Labels; `label:` and `env:` of *full* are in *labels_from_full*.
@@ -93,6 +94,11 @@ class Request:
         workdir: The working directory.
         user: The account that is added.
         run_as: The user that the image runs as; empty keeps the base's.
+        cmd: The command; None for none where there is an entrypoint, else the base's.
+        ports: Ports that are exposed besides, as `8000/tcp`.
+        volumes: Folders that are volumes besides.
+        stop_signal: What ends the server; empty keeps the base's.
+        instructions: Instructions of the user's own, of those that say something and run nothing.
         exempt: Names of libraries (shell patterns) that may be missing.
         title: One line that says what the image is.
     """
@@ -106,6 +112,7 @@ class Request:
     opened: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     read: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     additions: tuple[Addition, ...] = attrs.field(default=(), converter=_additions)
+    wheels: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     env: Mapping[str, str] = attrs.field(factory=dict)
     environment: Mapping[str, str] = attrs.field(factory=dict)
     labels: Mapping[str, str] = attrs.field(factory=dict)
@@ -115,6 +122,11 @@ class Request:
     workdir: str = SERVER
     user: User = attrs.field(factory=User, converter=_user)
     run_as: str = ""
+    cmd: tuple[str, ...] | None = attrs.field(default=None, converter=_optional_texts)
+    ports: tuple[str, ...] = attrs.field(default=(), converter=_texts)
+    volumes: tuple[str, ...] = attrs.field(default=(), converter=_texts)
+    stop_signal: str = ""
+    instructions: str = ""
     exempt: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     title: str = "Triton Inference Server"
 

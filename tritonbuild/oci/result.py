@@ -12,7 +12,6 @@ from tritonbuild.oci import descriptors
 from tritonbuild.oci.descriptors import Descriptor, digest_of, to_json
 from tritonbuild.oci.images import SourceImage
 from tritonbuild.oci.plan import Plan
-from tritonbuild.oci.request import Request
 from tritonbuild.oci.writing import Written
 
 BASE_NAME: Final = "org.opencontainers.image.base.name"
@@ -48,7 +47,6 @@ def moment(seconds: int) -> str:
 
 
 def compose(
-    request: Request,
     plan: Plan,
     base: SourceImage,
     written: Sequence[Written],
@@ -58,7 +56,6 @@ def compose(
     """Return the result's documents: the same bytes for equal arguments.
 
     Args:
-        request: What was wanted.
         plan: What was written.
         base: What it was written on.
         written: The layers of *plan*, in its order.
@@ -69,7 +66,7 @@ def compose(
     below = tuple(
         attrs.evolve(one, media_type=_TYPES.get(one.media_type, one.media_type), annotations={}) for one in base.layers
     )
-    config_content = to_json(_config(request, plan, base, written, when))
+    config_content = to_json(_config(plan, base, written, when))
     config = Descriptor(media_type=descriptors.CONFIG, digest=digest_of(config_content), size=len(config_content))
     manifest_content = to_json(
         {
@@ -102,7 +99,8 @@ def _origin(base: SourceImage) -> dict[str, str]:
     return {BASE_DIGEST: base.manifest.digest, **name}
 
 
-def _config(request: Request, plan: Plan, base: SourceImage, written: Sequence[Written], when: str) -> dict[str, Any]:
+def _config(plan: Plan, base: SourceImage, written: Sequence[Written], when: str) -> dict[str, Any]:
+    request = plan.request
     runtime = dict(base.runtime)
     runtime["Env"] = [f"{name}={value}" for name, value in plan.env.items()]
     runtime["WorkingDir"] = request.workdir
@@ -112,8 +110,13 @@ def _config(request: Request, plan: Plan, base: SourceImage, written: Sequence[W
         # As with a Containerfile, another entrypoint takes the base's command away.
         runtime["Entrypoint"] = list(request.entrypoint)
         runtime.pop("Cmd", None)
-    if request.run_as:
-        runtime["User"] = request.run_as
+    if request.cmd is not None:
+        runtime["Cmd"] = list(request.cmd)
+    own = {"User": request.run_as, "StopSignal": request.stop_signal}
+    runtime |= {name: value for name, value in own.items() if value}
+    for name, more in (("ExposedPorts", request.ports), ("Volumes", request.volumes)):
+        if more:
+            runtime[name] = dict(sorted({**(runtime.get(name) or {}), **{one: {} for one in more}}.items()))
     history = list(base.config.get("history") or ())
     history += [
         {"created": when, "created_by": f"tritonbuild: {layer.title}", "comment": request.title}

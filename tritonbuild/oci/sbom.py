@@ -97,8 +97,11 @@ def document(plan: Plan, request: Request, image: Image) -> bytes:
     for name, version in {*_python(full, brought), *_python(base, base)}:
         add(PackageURL("pypi", None, name, version))
     version = str(plan.labels.get("com.nvidia.tritonserver.version", ""))
-    for title in ("tritonserver", *(one.title.replace(" ", "-") for one in request.components)):
-        add(PackageURL("generic", "nvidia", title, version or None), ComponentType.APPLICATION)
+    add(PackageURL("generic", "nvidia", "tritonserver", version or None), ComponentType.APPLICATION)
+    for one in request.components:
+        title = one.title.replace(" ", "-")
+        nvidias = PackageURL("generic", "nvidia", title, version or None)
+        add(PackageURL("generic", None, title) if one.context else nvidias, ComponentType.APPLICATION)
     bom = Bom(components=[listed[text] for text in sorted(listed)])
     bom.serial_number = uuid.uuid5(_SPACE, image.manifest.digest)
     bom.metadata.timestamp = datetime.fromtimestamp(plan.created, tz=timezone.utc)

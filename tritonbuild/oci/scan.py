@@ -15,6 +15,7 @@ from tritonbuild.errors import TritonBuildError
 from tritonbuild.oci import elf
 from tritonbuild.oci.descriptors import broken
 from tritonbuild.oci.elf import Elf
+from tritonbuild.oci.headers import checksum
 from tritonbuild.oci.layerindex import FILE, HARD_LINK, WHITEOUT, Columns, Entry
 
 BLOCK: Final = 512
@@ -201,7 +202,7 @@ class Scanner:
             # Two blocks of zeros end a tar; what stands behind them is no part of it.
             self._ended = True
             return
-        if _number(header[148:156], self.what) != sum(header[:148]) + sum(header[156:]) + 8 * 32:
+        if _number(header[148:156], self.what) != checksum(header):
             raise broken(self.what, f"at byte {data - BLOCK} of the archive in it is no header")
         kind = chr(header[156])
         size = _number(header[124:136], self.what)

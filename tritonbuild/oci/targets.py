@@ -24,12 +24,14 @@ from tritonbuild.oci.descriptors import REF_NAME, Descriptor, from_json, to_json
 from tritonbuild.oci.pipeline import StoppedError, go_on
 from tritonbuild.oci.registry import Repository
 from tritonbuild.oci.result import Image
+from tritonbuild.oci.transport import UnavailableError
 from tritonbuild.reference import Reference, parse_reference
 
 _LAYOUT: Final = to_json({"imageLayoutVersion": "1.0.0"})
 _IMAGE_NAME: Final = "io.containerd.image.name"
 _BLOCK: Final = 512
 _POLL: Final = 0.1
+_NOT_FOUND: Final = 404
 
 Content = Callable[[], Iterator[bytes]]
 """Gives a blob's bytes, anew each time."""
@@ -293,8 +295,21 @@ class Push:
         subject = from_json(content, what="a manifest")["subject"]["digest"]
         if not self.repository.put_manifest(manifest.digest, descriptors.MANIFEST, content):
             tag = str(subject).replace(":", "-")
-            document = {"schemaVersion": 2, "mediaType": descriptors.INDEX, "manifests": [manifest.document()]}
+            others = [one for one in self._referrers(tag) if one.get("digest") != manifest.digest]
+            found = [*others, manifest.document()]
+            document = {"schemaVersion": 2, "mediaType": descriptors.INDEX, "manifests": found}
             self.repository.put_manifest(tag, descriptors.INDEX, to_json(document))
+
+    def _referrers(self, tag: str) -> list[dict[str, Any]]:
+        """Return what others have attached under the tag."""
+        try:
+            _, content = self.repository.manifest(tag)
+        except UnavailableError as error:
+            if error.status == _NOT_FOUND:
+                return []
+            raise
+        found = from_json(content, what=f"the index {tag}").get("manifests")
+        return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
 class Upload:

@@ -59,7 +59,8 @@ def environment(composition: Composition) -> Env:
 
 def pip_calls(composition: Composition) -> list[list[str]]:
     """Return what the user wants of pip, as the words of its calls."""
-    words = list(composition.pip)
+    files = {str(path): f"/tritonbuild/wheels/{path.name}" for path in composition.wheels}
+    words = [files.get(text, text) for text in composition.pip]
     words += [f"--requirement=/tritonbuild/requirements/{n}.txt" for n, _ in enumerate(composition.requirements)]
     return [words] if words else []
 
@@ -69,8 +70,9 @@ def pip(composition: Composition, calls: list[list[str]]) -> list[Instruction]:
     if not calls:
         return []
     words = [word for call in calls for word in ("--", *call)][1:]
-    files = Copy(sources=("requirements/",), target="/tritonbuild/requirements/")
-    return [*([files] if composition.requirements else []), script("pip.sh", *words)]
+    folders = [*(["wheels"] if composition.wheels else []), *(["requirements"] if composition.requirements else [])]
+    files = [Copy(sources=(f"{name}/",), target=f"/tritonbuild/{name}/") for name in folders]
+    return [*files, script("pip.sh", *words)]
 
 
 def check(composition: Composition, *before: Instruction) -> Stage:
