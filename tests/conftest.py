@@ -9,10 +9,6 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from hypothesis import settings
-
-settings.register_profile("tritonbuild", deadline=None)  # a busy machine is no failure
-settings.load_profile("tritonbuild")
 
 REQUIRE = "--require-engine"
 
