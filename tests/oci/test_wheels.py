@@ -220,3 +220,15 @@ def test_what_is_no_wheel(bench: Bench, place: str, tmp_path: Path) -> None:
         out.writestr("mine/more.py", "not in RECORD")
     done = run(bench, place, tmp_path / "out2", whole)
     assert (done.code, "is damaged" in done.err) == (2, True), done.err
+
+
+def test_without_the_library(bench: Bench, place: str, tmp_path: Path) -> None:
+    (tmp_path / "fake").mkdir()
+    (tmp_path / "fake" / "installer.py").write_text("raise ImportError(name='installer')\n")
+    path = wheel(tmp_path / "w", "mine")
+    done = run(bench, place, tmp_path / "out", path, env={"PYTHONPATH": str(tmp_path / "fake")})
+    assert done.code == 2
+    assert done.err.splitlines()[-2:] == [
+        "error: wheels take the library 'installer', which is not installed",
+        "hint: pip install 'tritonbuild[wheels]'",
+    ]
