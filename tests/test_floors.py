@@ -134,8 +134,8 @@ def test_public_names_are_sorted_and_there() -> None:
 
 def test_type_checkers_are_told_the_same_names_of_the_same_modules() -> None:
     tree = ast.parse((PACKAGE / "__init__.pyi").read_text(encoding="utf-8"))
-    told = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
-    assert {alias.name: node.module for node in told for alias in node.names} == {
+    statements = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    assert {alias.name: node.module for node in statements for alias in node.names} == {
         name: f"tritonbuild.{home}" for name, home in vars(tritonbuild)["_HOMES"].items()
     }
     (names,) = [node.value for node in tree.body if isinstance(node, ast.Assign)]

@@ -27,6 +27,9 @@ import attrs
 TERM_GRACE: Final = 8.0
 """Seconds between asking a process tree to end and making it end."""
 
+_LOOK_EVERY: Final = 1.0
+"""Seconds after which a command's descendants are looked at, in case somebody kills it."""
+
 _TAIL_LINES: Final = 20
 _CHUNK: Final = 1 << 16
 _captured: Final[set[subprocess.Popen[str]]] = set()
@@ -125,6 +128,7 @@ def run(
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     tail: deque[str] = deque(maxlen=_TAIL_LINES)
+    tree: list[_Member] = []
     with log.open("ab") as file:
         reader, writer = _channel(echo)
         try:
@@ -140,7 +144,7 @@ def run(
             finally:
                 os.close(writer)
             try:
-                finished = _pump(process, reader, deadline, _sink(file.fileno(), echo, tail))
+                finished = _pump(process, reader, deadline, _sink(file.fileno(), echo, tail), tree)
             except BaseException:
                 stop_tree(process)
                 raise
@@ -148,12 +152,22 @@ def run(
                 stop_tree(process)
         finally:
             os.close(reader)
+    if finished and process.returncode < 0:  # killed by somebody else: it could not end what it had started
+        stop_tree(process, tree)
     return Completed(returncode=process.wait(), output="\n".join(tail), timed_out=not finished)
 
 
-def stop_tree(process: subprocess.Popen[bytes] | subprocess.Popen[str], *, grace: float = TERM_GRACE) -> None:
-    """End *process* and every process that descends from it: SIGTERM, then after *grace* seconds SIGKILL."""
-    tree = _descendants(process.pid)
+def stop_tree(
+    process: subprocess.Popen[bytes] | subprocess.Popen[str],
+    known: Sequence[_Member] = (),
+    *,
+    grace: float = TERM_GRACE,
+) -> None:
+    """End *process* and every process that descends from it: SIGTERM, then after *grace* seconds SIGKILL.
+
+    Those *known* to have descended from it are ended too: of one that is gone, nothing tells its descendants.
+    """
+    tree = [*known, *_descendants(process.pid)]
     # The innermost first: podman told first is gone before what it started has ended the RUN step.
     for member in reversed(tree):
         member.signal(signal.SIGTERM)
@@ -253,16 +267,27 @@ def _write_all(descriptor: int, chunk: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _pump(process: subprocess.Popen[bytes], reader: int, deadline: float | None, take: Callable[[bytes], None]) -> bool:
+def _pump(
+    process: subprocess.Popen[bytes],
+    reader: int,
+    deadline: float | None,
+    take: Callable[[bytes], None],
+    tree: list[_Member],
+) -> bool:
     """Pass on what *process* prints until it has ended; return False when the deadline came first.
 
     The end is the process's, not the output's: a daemon it started may hold the other end of the pipe for ever.
+    Now and then *tree* is made to hold what descends from it.
     """
+    look = time.monotonic() + _LOOK_EVERY
     with selectors.DefaultSelector() as selector:
         selector.register(reader, selectors.EVENT_READ)
         open_ = True
         while True:
             ended = process.poll() is not None
+            if not ended and time.monotonic() > look:
+                tree[:] = _descendants(process.pid) or tree
+                look = time.monotonic() + _LOOK_EVERY
             if deadline is not None and not ended and time.monotonic() > deadline:
                 take(b"")
                 return False

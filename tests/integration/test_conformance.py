@@ -7,10 +7,12 @@ import importlib
 import json
 import os
 import re
+import secrets
 import signal
 import subprocess
 import tarfile
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,14 +20,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests import services
+from tests.integration.conftest import NEW
 from tests.integration.labs import ENGINES, Lab
-from tritonbuild import backends, flags, testing
+from tritonbuild import backends, flags, process, testing
 from tritonbuild.building import BuildResult
 from tritonbuild.engine import probe
-from tritonbuild.errors import TritonBuildError
+from tritonbuild.errors import BuildFailedError, TritonBuildError
 
 DAEMONS = {
     "docker": "DOCKER_HOST",
@@ -201,26 +205,48 @@ def test_probe_says_version_and_what_it_can_do(lab: Lab, subject: testing.Subjec
     assert answer.features
 
 
-def kill(pid: int) -> None:
-    os.kill(pid, signal.SIGKILL)
-
-
-@only("docker", "buildctl")  # whose daemons the others have too
+@only("docker", "buildx", "buildctl")  # nerdctl gives its builds to buildctl and the same daemon
 def test_a_daemon_that_is_killed_in_the_middle_of_a_build(lab: Lab, short: Path) -> None:
     """The build fails with 4 and one line, and soon; the client does not wait for ever."""
     root = short / "d"
-    start = (
-        services.dockerd(root, insecure=[lab.sources.host])
-        if lab.name == "docker"
-        else services.buildkitd(root, insecure=[lab.sources.host])
-    )
+    start: Any = services.buildkitd(root, insecure=[lab.sources.host])
+    if lab.engine == "docker":
+        start = services.dockerd(root, insecure=[lab.sources.host])
+    elif lab.engine == "buildx":
+        start = services.dockerd(root, which=NEW, buildx=NEW, insecure=[lab.sources.host])
     with start as daemon:
         env = {**lab.environment(), **daemon.env}
         argv = lab.command("--backend", "pytorch", "--quiet")
         with subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             assert services.wait_for("/tmp/base.sh", timeout=120) or services.wait_for("/tmp/runtime.sh", timeout=60)
-            kill(daemon.pid)
+            os.kill(daemon.pid, signal.SIGKILL)
             output, error = process.communicate(timeout=90)
     assert (process.returncode, output) == (4, ""), error
     assert "Traceback" not in error
     assert f"tritonbuild: the build with engine {lab.engine!r} failed with exit status" in error
+
+
+@only(*(name for name in ENGINES if name not in DAEMONS))
+def test_an_engine_without_a_daemon_that_is_killed_in_the_middle_of_a_build(
+    lab: Lab, subject: testing.Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The nearest there is to a daemon's end: the program itself is killed, and leaves its RUN step to nobody."""
+    marker = f"8639{secrets.randbelow(10)}.{secrets.randbelow(1 << 40)}"
+    seen, look = threading.Event(), process._descendants
+
+    def looked(pid: int) -> list[process._Member]:
+        found = look(pid)
+        if {row.pid for row in services.marked(f"sleep {marker}")} & {member.pid for member in found}:
+            seen.set()
+        return found
+
+    monkeypatch.setattr(process, "_LOOK_EVERY", 0.2)
+    monkeypatch.setattr(process, "_descendants", looked)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        build = pool.submit(subject.build, f"RUN sleep {marker}", network="none")
+        assert seen.wait(120)
+        (program,) = [child for child in psutil.Process().children() if child.name() == lab.engine]
+        program.kill()
+        with pytest.raises(BuildFailedError, match=f"the build with engine {lab.engine!r} failed with signal 9"):
+            build.result(timeout=60)
+    assert services.left(marker) == ()
