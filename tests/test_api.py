@@ -108,6 +108,16 @@ def test_a_build_that_takes_too_long(fake_program: FakeProgram, temporary: Path)
     assert leftovers(temporary) == []
 
 
+def test_a_callable_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tritonbuild.engine.PROBE_TIMEOUT", 0.2)
+    hangs = threading.Event()
+    with pytest.raises(TritonBuildError) as caught:
+        build(builder(construct_build_args=lambda **_: [str(hangs.wait())]))
+    assert str(caught.value) == "construct_build_args of engine 'fake' gave no answer within 0.2 s"
+    assert caught.value.hint == "mend the callable it was registered with"
+    hangs.set()
+
+
 def test_the_containerfile_is_written_while_the_probe_goes_on() -> None:
     """And the engine runs only when the probe has ended."""
     written = threading.Event()

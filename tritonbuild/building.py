@@ -9,8 +9,10 @@ import contextlib
 import inspect
 import json
 import os
+import queue
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -198,11 +200,38 @@ def _defaults(
     return {name: value for name, value in values.items() if name in {*parameters, "file", "context_path"}}
 
 
+def _constructed(engine: Engine, options: Mapping[str, Any]) -> object:
+    tokens = engine.construct_build_args(**options)
+    return tokens if isinstance(tokens, (str, bytes)) else list(tokens)
+
+
+def _in_time(engine: Engine, options: Mapping[str, Any]) -> object:
+    """Return what a callable of somebody else's returns; one that hangs is left to a daemon thread."""
+    answers: queue.SimpleQueue[object] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put(_constructed(engine, options))
+        except Exception as error:  # noqa: BLE001 - raised below, in the caller's thread
+            answers.put(error)
+
+    threading.Thread(target=ask, name=f"command-{engine.name}", daemon=True).start()
+    try:
+        answer = answers.get(timeout=engines.PROBE_TIMEOUT)
+    except queue.Empty:
+        raise TritonBuildError(
+            f"construct_build_args of engine {engine.name!r} gave no answer within {engines.PROBE_TIMEOUT:g} s",
+            hint="mend the callable it was registered with",
+        ) from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
 def _command(engine: Engine, options: Mapping[str, Any]) -> list[str]:
     """Return the whole command of a build."""
     try:
-        tokens = engine.construct_build_args(**options)
-        tokens = list(tokens) if not isinstance(tokens, (str, bytes)) else tokens
+        tokens = _constructed(engine, options) if engine.options else _in_time(engine, options)
     except TritonBuildError:
         raise
     except Exception as error:
