@@ -165,7 +165,10 @@ def test_killed(tenth: int, bench: Bench, faulty: Proxy) -> None:
     last, faulty.requests = faulty.requests, 0
     target = f"{faulty.host}/k{tenth}/x:1"
     argv = bench.argv(wanted(faulty.host), f"--tag={target}", "--push")
-    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    temporary = bench.folder / "tmp"
+    temporary.mkdir()
+    env = {**os.environ, "TMPDIR": str(temporary)}
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
     moment = 1 + (last - 1) * tenth // 9
 
     def kill(number: int) -> None:
@@ -178,6 +181,7 @@ def test_killed(tenth: int, bench: Bench, faulty: Proxy) -> None:
     assert process.wait(timeout=120) in {-signal.SIGKILL, 0}
     assert tenth == 9 or process.returncode == -signal.SIGKILL
     faulty.on_request = None
+    assert [*temporary.iterdir()] == []
     done = bench.run(wanted(faulty.host), f"--tag={target}", "--push")
     assert (done.code, done.digest) == (0, good), done.err
     assert leftovers(bench.cache) == []

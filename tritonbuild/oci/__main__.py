@@ -93,7 +93,8 @@ def _run(options: argparse.Namespace) -> None:
             sys.stderr.flush()
 
     with (
-        tempfile.TemporaryDirectory(prefix="tritonbuild-") as scratch,
+        # What is killed leaves it behind, so that it is made for wheels alone.
+        tempfile.TemporaryDirectory(prefix="tritonbuild-") if request.wheels else contextlib.nullcontext() as scratch,
         Cache(folder, largest=arguments.size(options.cache_size)) as cache,
     ):
         builder = Builder(
@@ -103,7 +104,7 @@ def _run(options: argparse.Namespace) -> None:
             compression=options.compression,
             use_cache=not options.no_cache,
             context=Path(options.context) if options.context else None,
-            scratch=Path(scratch),
+            scratch=Path(scratch) if scratch else None,
         )
         if options.plan_file:
             planned = _planned(builder.plan(request, *builder.sources(request), created=_epoch()))
