@@ -102,7 +102,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("arguments", "message"), BAD, ids=[" ".join(row[0]) or "nothing" for row in BAD])
-def test_bad_input_is_one_line_and_a_hint_before_any_engine_is_called(
+def test_bad_input_is_one_line_and_a_hint_before_any_engine_builds(
     arguments: list[str], message: str, fake_program: FakeProgram
 ) -> None:
     calls = [fake_program(name, "exit 99") for name in ("docker", "podman", "buildah")]
@@ -110,7 +110,27 @@ def test_bad_input_is_one_line_and_a_hint_before_any_engine_is_called(
     assert (code, output) == (2, "")
     assert error.startswith(message)
     assert len(error.splitlines()) <= 2
-    assert not any(path.exists() for path in calls)
+    called = "".join(path.read_text() for path in calls if path.exists())
+    assert "build" not in called
+    assert not called or "--engine" in arguments  # which is probed meanwhile
+
+
+def test_the_engine_that_is_named_is_probed_once(fake_program: FakeProgram) -> None:
+    calls = fake_program("podman", PODMAN)
+    assert run("--engine", "podman", "--backend", "python", "--quiet")[0] == 0
+    once = calls.read_text().splitlines()
+    assert len(once) == len({*once})
+    calls.unlink()
+    assert run("--engine=podman", "--backend", "python", "--quiet")[0] == 0
+    assert [line.split("\t")[0] for line in calls.read_text().splitlines()] == [line.split("\t")[0] for line in once]
+
+
+@pytest.mark.parametrize("word", ["--dry-run", "--help", "plan"])
+def test_no_engine_is_probed_where_none_builds(word: str, fake_program: FakeProgram, tmp_path: Path) -> None:
+    calls = fake_program("podman", PODMAN)
+    words = [word, "--engine", "podman", "--backend", "python"]
+    assert run(*words, *(["--work-dir", str(tmp_path)] if word == "--dry-run" else []))[0] == 0
+    assert not calls.exists()
 
 
 def test_an_engine_that_is_missing() -> None:

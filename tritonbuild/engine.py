@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -97,6 +98,10 @@ class Engine:
     config_query: tuple[str, ...] = ()
 
 
+_ahead: Final[dict[str, tuple[Engine, Callable[[], Health]]]] = {}
+"""What was started ahead, by the engine's name."""
+
+
 def probe(engine: Engine, *, timeout: float = PROBE_TIMEOUT) -> Health:
     """Ask *engine* whether a build would work; never raises for one that is unhealthy, or whose probe is broken.
 
@@ -109,8 +114,12 @@ def probe(engine: Engine, *, timeout: float = PROBE_TIMEOUT) -> Health:
 def start_probe(engine: Engine, *, timeout: float = PROBE_TIMEOUT) -> Callable[[], Health]:
     """Start a probe and return the function that waits for its answer, so that several can go on at once.
 
-    A probe that is given up goes on in a daemon thread, which does not keep the interpreter from ending.
+    A probe that is given up goes on in a daemon thread, which does not keep the interpreter from ending. What
+    `probing_ahead` started is waited for in place of another.
     """
+    going = _ahead.pop(engine.name, None)
+    if going is not None and going[0] is engine:
+        return going[1]
     started = time.perf_counter()
     answers: queue.SimpleQueue[Health] = queue.SimpleQueue()
 
@@ -133,6 +142,16 @@ def start_probe(engine: Engine, *, timeout: float = PROBE_TIMEOUT) -> Callable[[
             )
 
     return wait
+
+
+@contextlib.contextmanager
+def probing_ahead(engine: Engine) -> Iterator[None]:
+    """Start the probe that the block is going to ask for, once, so that it goes on while other work is done."""
+    _ahead[engine.name] = engine, start_probe(engine)
+    try:
+        yield
+    finally:
+        _ahead.pop(engine.name, None)
 
 
 def ask(engine: Engine, query: Sequence[str], image: str, options: Mapping[str, Any], env: Mapping[str, str]) -> str:

@@ -24,13 +24,13 @@ AUTO: Final = "auto"
 _NAME: Final = r"[a-z0-9][a-z0-9._-]*"
 
 _LAST: Final = "embedded"
-_BUILTIN: Final = ("docker", "podman", "buildah", "nerdctl", "buildx", "buildctl", _LAST)
+BUILTIN: Final = ("docker", "podman", "buildah", "nerdctl", "buildx", "buildctl", _LAST)
 """The modules here, in the order in which `auto` tries them: first those after which the image is where its user runs
 images. buildx comes after docker, without which it is not healthy; buildctl after all of them, since it stores nothing;
 last, and after those of plug-ins, what needs no program but tritonbuild.
 """
 
-_registered: Final[dict[str, Engine | None]] = dict.fromkeys(_BUILTIN)
+_registered: Final[dict[str, Engine | None]] = dict.fromkeys(BUILTIN)
 """By name; None for one of ours."""
 
 
@@ -121,7 +121,7 @@ def unregister_backend(name: str) -> None:
         UnknownNameError: No engine of that name is registered.
     """
     get_backend(name)
-    if name in _BUILTIN:
+    if name in BUILTIN:
         _registered[name] = None
     else:
         del _registered[name]
