@@ -9,30 +9,6 @@ print(result.image_id)
 import importlib
 from typing import Any
 
-__all__ = [
-    "BuildFailedError",
-    "BuildResult",
-    "BuildTimeoutError",
-    "Composition",
-    "Engine",
-    "Health",
-    "InvalidInputError",
-    "Plan",
-    "TritonBuildError",
-    "UnhealthyEngineError",
-    "UnknownNameError",
-    "VerificationError",
-    "build",
-    "get_backend",
-    "get_containerfile",
-    "health",
-    "plan",
-    "probe",
-    "register_backend",
-    "registered",
-    "unregister_backend",
-]
-
 _HOMES = {
     "BuildFailedError": "errors",
     "BuildResult": "building",
@@ -59,6 +35,7 @@ _HOMES = {
 """Public name -> its module, which is loaded when the name is first asked for: `python -m tritonbuild.oci` and most
 commands need few of them. `__init__.pyi` says the same to type checkers.
 """
+__all__ = [*_HOMES]  # noqa: PLE0604 - texts, of which ruff sees none
 
 
 def __getattr__(name: str) -> Any:
