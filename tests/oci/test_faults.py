@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.oci import tiny
-from tests.oci.conftest import Bench
+from tests.oci.conftest import Bench, Outcome
 from tests.oci.proxy import Fault, Proxy
 from tests.replica import layers, oci
 from tests.replica.layers import Tree, file
@@ -45,13 +45,18 @@ def wanted(host: str, *names: str) -> Request:
     return tiny.request(f"{host}/src/{tiny.FULL}", f"{host}/src/{tiny.BASE}", *(names or ("a", "b")))
 
 
-def settled(bench: Bench, host: str) -> str:
-    """Return the digest that a build without faults gives."""
+def settled(bench: Bench, host: str) -> Outcome:
+    """Return what a build without faults gives."""
     done = bench.run(
         wanted(host), f"--output=type=oci-layout,dest={bench.folder / 'good'}", cache=bench.folder / "good-cache"
     )
     assert done.code == 0, done.err
-    return done.digest
+    return done
+
+
+def same(one: Outcome, other: Outcome) -> None:
+    """Both gave the same image; if not, what they said has the digest of each layer."""
+    assert (one.code, one.digest) == (0, other.digest), f"{other.err}\n{one.err}"
 
 
 def leftovers(cache: Path) -> list[str]:
@@ -79,7 +84,7 @@ def test_survived(name: str, bench: Bench, faulty: Proxy) -> None:
     target = f"t{abs(hash(name))}"
     done = bench.run(wanted(faulty.host), f"--tag={faulty.host}/{target}/x:1", "--push")
     assert done.code == 0, done.err
-    assert done.digest == good
+    same(done, good)
     assert leftovers(bench.cache) == []
     if "429" in name:
         assert sum(status == 429 for _, _, status in faulty.log) == 2
@@ -109,7 +114,7 @@ def test_refused_and_then_done(name: str, bench: Bench, faulty: Proxy) -> None:
     faulty.faults.clear()
     assert not [path for method, path, status in faulty.log if method == "PUT" and "/manifests/" in path]
     again = bench.run(wanted(faulty.host), f"--tag={target}", "--push")
-    assert (again.code, again.digest) == (0, good)
+    same(again, good)
 
 
 def test_a_layer_of_another_digest(bench: Bench, tiny_layout: Path, tmp_path: Path) -> None:
@@ -133,7 +138,7 @@ def test_tokens_that_run_out(bench: Bench, faulty: Proxy) -> None:
     logins = bench.folder / "auth.json"
     logins.write_text(f'{{"auths": {{"{faulty.host}": {{"auth": "bWU6c2VjcmV0"}}}}}}')
     done = bench.run(wanted(faulty.host), f"--tag={faulty.host}/tokens/x:1", "--push", f"--authfile={logins}")
-    assert (done.code, done.digest) == (0, good), done.err
+    same(done, good)
     assert ["repository:tokens/x:pull,push", "repository:src/tiny:pull"] in faulty.asked
 
 
@@ -183,7 +188,7 @@ def test_killed(tenth: int, bench: Bench, faulty: Proxy) -> None:
     faulty.on_request = None
     assert [*temporary.iterdir()] == []
     done = bench.run(wanted(faulty.host), f"--tag={target}", "--push")
-    assert (done.code, done.digest) == (0, good), done.err
+    same(done, good)
     assert leftovers(bench.cache) == []
 
 
@@ -257,7 +262,7 @@ def test_a_damaged_cache_file(kind: str, how: str, bench: Bench) -> None:
         done = bench.run(bench.request("a"), out)
         if done.code:
             done = bench.run(bench.request("a"), out)
-    assert (done.code, done.digest) == (0, good.digest), done.err
+    same(done, good)
 
 
 def evil_layout(folder: Path, tree: Tree) -> Path:

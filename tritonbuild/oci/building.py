@@ -236,7 +236,8 @@ class Builder:
             with self.cache.new() as file:
                 done = write(layer, _Tee(file, uploads), packers, self.compression)
                 self.cache.keep_layer(key, file, done)
-        self._report(f"wrote {layer.title}: {done.unpacked >> 10} KiB, {done.size >> 10} KiB packed")
+        sizes = f"{done.unpacked >> 10} KiB, {done.size >> 10} KiB packed"
+        self._report(f"wrote {layer.title}: {sizes}, {done.digest} of {done.diff_id}")
         return done, True
 
     def _transfer(self, target: Target, done: Written, moved: _Count) -> None:
