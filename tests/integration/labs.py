@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -126,7 +127,7 @@ class Lab:
 
     @contextlib.contextmanager
     def unpacked(self, image: str, folder: Path) -> Iterator[Path]:
-        """Have the files of an image in *folder*."""
+        """Have the files of an image in *folder* for a while."""
         name = f"unpacked-{os.getpid()}"
         self.run("create", f"--name={name}", "--pull=never", "--network=none", image, "true")
         try:
@@ -138,6 +139,7 @@ class Lab:
             archive.unlink()
             yield files
         finally:
+            shutil.rmtree(folder / "files", ignore_errors=True)
             self.run("rm", "--force", name)
 
 
