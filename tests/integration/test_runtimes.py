@@ -185,8 +185,8 @@ def test_a_link_out_of_a_folder_is_refused_before_anything_is_built(podman: Lab,
 
 
 @pytest.fixture(scope="module")
-def outside(isolated: int) -> list[str]:
-    """What begins a command for the network this process was started in; skips where no package mirror is there."""
+def outside(request: pytest.FixtureRequest, isolated: int) -> list[str]:
+    """What begins a command for the network this process was started in, with a package mirror."""
     words = ["nsenter", f"--net=/proc/{os.getpid()}/fd/{isolated}"]
     form = "$(REPO_URI)dists/$(RELEASE)/InRelease"
     told = subprocess.run(["apt-get", "indextargets", "--format", form], capture_output=True, text=True, check=False)
@@ -195,7 +195,8 @@ def outside(isolated: int) -> list[str]:
     for url in urls[:1]:
         if not subprocess.run([*words, "python3", "-c", program, url], check=False, capture_output=True).returncode:
             return words
-    pytest.skip("no package mirror can be reached")
+    with needed(request, "mirror"):
+        raise services.MissingProgramError("a package mirror", "none can be reached")
 
 
 def installed(lab: Lab, outside: list[str], tag: str, *arguments: str) -> str:
