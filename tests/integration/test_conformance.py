@@ -205,7 +205,7 @@ def test_probe_says_version_and_what_it_can_do(lab: Lab, subject: testing.Subjec
     assert answer.features
 
 
-@only("docker", "buildx", "buildctl")  # nerdctl gives its builds to buildctl and the same daemon
+@only("docker", "buildx", "buildctl", "nerdctl")
 def test_a_daemon_that_is_killed_in_the_middle_of_a_build(lab: Lab, short: Path) -> None:
     """The build fails with 4 and one line, and soon; the client does not wait for ever."""
     root = short / "d"
