@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
@@ -13,7 +12,7 @@ from tritonbuild.oci.deflate import Point
 from tritonbuild.oci.descriptors import Descriptor, broken, verified
 from tritonbuild.oci.folders import Watch
 from tritonbuild.oci.inflate import Gzip, compression, inflater
-from tritonbuild.oci.layerindex import GRAIN, LayerIndex
+from tritonbuild.oci.layerindex import Grains, LayerIndex
 from tritonbuild.oci.pipeline import ahead, go_on
 from tritonbuild.oci.scan import Scanner
 
@@ -145,22 +144,11 @@ def _yields(point: Point, stream: bytes, expected: bytes) -> bool:
     return found[: len(expected)] == expected
 
 
-def _hashed(chunks: Iterable[bytes], grains: list[bytes]) -> Iterator[bytes]:
-    """Pass *chunks* on, adding the digest of every `GRAIN` bytes to *grains*."""
-    grain, left = hashlib.sha256(), GRAIN
+def _hashed(chunks: Iterable[bytes], grains: Grains) -> Iterator[bytes]:
+    """Pass *chunks* on, and to *grains*."""
     for chunk in chunks:
-        rest = memoryview(chunk)
-        while rest:
-            part = rest[:left]
-            grain.update(part)
-            left -= len(part)
-            rest = rest[len(part) :]
-            if not left:
-                grains.append(grain.digest())
-                grain, left = hashlib.sha256(), GRAIN
+        grains.add(chunk)
         yield chunk
-    if left != GRAIN:
-        grains.append(grain.digest())
 
 
 def _even(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -194,7 +182,7 @@ def read(blob: Descriptor, chunks: Iterable[bytes], *, what: str) -> tuple[Layer
     Raises:
         TritonBuildError: It is not that blob, or not a layer.
     """
-    grains: list[bytes] = []
+    grains = Grains()
     watch = Watch()
     scanner = Scanner(what=what, keep=keep, watch=watch)
     kind: str | None = None
@@ -222,20 +210,14 @@ def read(blob: Descriptor, chunks: Iterable[bytes], *, what: str) -> tuple[Layer
     if unpack is None or not unpack.ended:
         raise broken(what, "it ends early")
     scanner.close()
-    columns = scanner.columns
-    index = LayerIndex(
+    index = scanner.columns.index(
         digest=blob.digest,
         blob_size=blob.size,
         size=size,
         compression=kind or "",
-        grains=b"".join(grains),
+        grains=grains.digests(),
         points=tuple(points.found) if points else (),
-        paths=columns.paths,
-        kinds="".join(columns.kinds),
-        targets=columns.targets,
-        numbers=columns.numbers,
         elves=scanner.elves,
-        attributes=columns.attributes,
         contents=scanner.contents,
         folders=folders,
     )

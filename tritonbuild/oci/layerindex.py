@@ -124,6 +124,30 @@ class LayerIndex:
         return len(self.kinds)
 
 
+class Grains:
+    """Takes a blob in pieces, and has the SHA-256 of every `GRAIN` bytes of it."""
+
+    def __init__(self) -> None:
+        self._digests = bytearray()
+        self._grain, self._left = hashlib.sha256(), GRAIN
+
+    def add(self, piece: bytes) -> None:
+        """Take the next bytes."""
+        rest = memoryview(piece)
+        while rest:
+            part = rest[: self._left]
+            self._grain.update(part)
+            self._left -= len(part)
+            rest = rest[len(part) :]
+            if not self._left:
+                self._digests += self._grain.digest()
+                self._grain, self._left = hashlib.sha256(), GRAIN
+
+    def digests(self) -> bytes:
+        """Return the digests, one after the other; the last grain may be shorter."""
+        return bytes(self._digests) + (self._grain.digest() if self._left != GRAIN else b"")
+
+
 class Columns:
     """Entries as they are found in a layer, column by column."""
 
@@ -147,38 +171,22 @@ class Columns:
             self.attributes[place] = entry.attributes
         return place
 
-    def index(
-        self,
-        *,
-        elves: Mapping[int, Elf],
-        contents: Mapping[str, bytes] | None = None,
-        digest: str = "",
-        size: int = 0,
-        grains: bytes = b"",
-    ) -> LayerIndex:
-        """Return the index of a layer that has these entries and is not compressed.
+    def index(self, *, elves: Mapping[int, Elf], **known: Any) -> LayerIndex:
+        """Return the index of a layer that has these entries.
 
         Args:
             elves: Place of an entry -> what the loader reads of it.
-            contents: Path -> the content of a small file that planning reads.
-            digest: Of its content; empty where there is none to read.
-            size: Bytes of its content.
-            grains: SHA-256 of every `GRAIN` bytes of it.
+            known: What else is known of it, fields of `LayerIndex`; by default it has no content that could be read.
         """
+        nothing = {"digest": "", "blob_size": 0, "size": 0, "compression": "", "grains": b"", "points": ()}
         return LayerIndex(
-            digest=digest,
-            blob_size=size,
-            size=size,
-            compression="",
-            grains=grains,
-            points=(),
             paths=self.paths,
             kinds="".join(self.kinds),
             targets=self.targets,
             numbers=self.numbers,
             elves=elves,
             attributes=self.attributes,
-            contents=contents or {},
+            **{**nothing, "contents": {}, **known},
         )
 
 

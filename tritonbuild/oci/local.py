@@ -21,7 +21,7 @@ from tritonbuild.errors import InvalidInputError
 from tritonbuild.oci import elf
 from tritonbuild.oci.descriptors import Descriptor
 from tritonbuild.oci.indexing import keep
-from tritonbuild.oci.layerindex import FILE, FOLDER, GRAIN, OPAQUE, SYMLINK, Columns, Entry
+from tritonbuild.oci.layerindex import FILE, FOLDER, OPAQUE, SYMLINK, Columns, Entry, Grains
 from tritonbuild.oci.pipeline import go_on
 from tritonbuild.oci.reading import Layer
 from tritonbuild.oci.view import View
@@ -88,8 +88,7 @@ class _Reader:
         self._elves: dict[int, elf.Elf] = {}
         self._contents: dict[str, bytes] = {}
         self._files: list[tuple[int, Path]] = []
-        self._whole, self._grains = hashlib.sha256(), bytearray()
-        self._grain, self._left = hashlib.sha256(), GRAIN
+        self._whole, self._grains = hashlib.sha256(), Grains()
         self._size = 0
 
     def add(self, path: str, kind: str, mode: int, *, size: int = 0, target: str = "") -> int:
@@ -131,7 +130,9 @@ class _Reader:
         with path.open("rb") as file:
             while chunk := file.read(_CHUNK):
                 go_on()
-                self._hash(chunk)
+                self._size += len(chunk)
+                self._whole.update(chunk)
+                self._grains.add(chunk)
 
             def read(start: int, length: int) -> bytes:
                 piece = os.pread(file.fileno(), length, start)
@@ -148,26 +149,16 @@ class _Reader:
             if keep(place) and size <= _LARGEST_KEPT:
                 self._contents[place] = os.pread(file.fileno(), size, 0)
 
-    def _hash(self, chunk: bytes) -> None:
-        self._size += len(chunk)
-        self._whole.update(chunk)
-        rest = memoryview(chunk)
-        while rest:
-            part = rest[: self._left]
-            self._grain.update(part)
-            self._left -= len(part)
-            rest = rest[len(part) :]
-            if not self._left:
-                self._grains += self._grain.digest()
-                self._grain, self._left = hashlib.sha256(), GRAIN
-
     def layer(self, name: str) -> Layer:
         """Return what was found."""
-        if self._left != GRAIN:
-            self._grains += self._grain.digest()
         digest = f"sha256:{self._whole.hexdigest()}"
         index = self._columns.index(
-            elves=self._elves, contents=self._contents, digest=digest, size=self._size, grains=bytes(self._grains)
+            elves=self._elves,
+            contents=self._contents,
+            digest=digest,
+            blob_size=self._size,
+            size=self._size,
+            grains=self._grains.digests(),
         )
         blob = Descriptor(media_type="", digest=digest, size=self._size)
         return Layer(blob=blob, origin=FolderOrigin(name=name, files=self._files), index=index)
