@@ -152,14 +152,13 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:  # noqa: C901 - a cl
                 self.close_connection = True
                 self.connection.close()
                 return
-            connection = http.client.HTTPConnection(proxy.upstream, timeout=60)
             headers = {k: v for k, v in self.headers.items() if k.lower() not in {"authorization", "connection"}}
             body = self.rfile.read(length) if length else None
-            connection.request(self.command, path, body, headers)
-            answer = connection.getresponse()
-            proxy.log.append((self.command, self.path, answer.status))
-            content = answer.read()
-            connection.close()
+            with contextlib.closing(http.client.HTTPConnection(proxy.upstream, timeout=60)) as connection:
+                connection.request(self.command, path, body, headers)
+                answer = connection.getresponse()
+                proxy.log.append((self.command, self.path, answer.status))
+                content = answer.read()
             self.send_response(answer.status)
             for name, value in answer.getheaders():
                 if name.lower() not in {"connection", "transfer-encoding", "content-length"}:
@@ -184,7 +183,7 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:  # noqa: C901 - a cl
             self.wfile.write(content)
 
         def do(self) -> None:
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
                 self.handle_any()
 
         do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do  # noqa: N815
