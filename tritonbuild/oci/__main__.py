@@ -23,7 +23,7 @@ from tritonbuild.errors import BuildFailedError, InvalidInputError, TritonBuildE
 from tritonbuild.oci import arguments, pipeline, sbom
 from tritonbuild.oci.building import Builder, Built
 from tritonbuild.oci.cache import Cache, default_folder
-from tritonbuild.oci.descriptors import Descriptor, from_json
+from tritonbuild.oci.descriptors import from_json
 from tritonbuild.oci.plan import Plan
 from tritonbuild.oci.registry import Registries
 from tritonbuild.oci.request import Request, from_document
@@ -113,7 +113,7 @@ def _run(options: argparse.Namespace) -> None:
         with _targets(options, outputs, registries) as (targets, archive):
             built = builder.build(request, targets, options.tag, annotations=annotations, created=_epoch())
             if options.sbom:
-                _attach(built, targets, request)
+                _attach(built, targets)
             if archive is not None:
                 _load(options.load, archive, say)
             kept = [target for target in targets if not (isinstance(target, Archive) and target.path == archive)]
@@ -184,8 +184,8 @@ def _targets(
         yield targets, loaded
 
 
-def _attach(built: Built, targets: Sequence[Target], request: Request) -> None:
-    content = sbom.document(built.plan, request, built.image)
+def _attach(built: Built, targets: Sequence[Target]) -> None:
+    content = sbom.document(built.plan, built.image)
     for target in targets:
         attach = getattr(target, "attach", None)
         if attach is not None:
@@ -227,14 +227,10 @@ def _tell(options: argparse.Namespace, built: Built, places: Sequence[str]) -> N
             "image.name": ",".join(options.tag),
             "tritonbuild.moved": built.moved,
             "tritonbuild.places": places,
-            "tritonbuild.size": _size(image.layers),
+            "tritonbuild.size": sum(layer.size for layer in image.layers),
         }
         Path(options.metadata_file).write_text(json.dumps(facts), encoding="utf-8")
     print(image.manifest.digest)  # noqa: T201 - a process of its own
-
-
-def _size(layers: Sequence[Descriptor]) -> int:
-    return sum(layer.size for layer in layers)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from typing import Any, Final
 from tritonbuild.oci import descriptors
 from tritonbuild.oci.descriptors import Descriptor, digest_of, to_json
 from tritonbuild.oci.plan import Plan
-from tritonbuild.oci.request import Request
 from tritonbuild.oci.result import Image
 from tritonbuild.oci.view import View
 
@@ -67,7 +66,7 @@ def _python(view: View, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
                 yield re.sub(r"[-_.]+", "-", fields["Name"]).lower(), fields["Version"]
 
 
-def document(plan: Plan, request: Request, image: Image) -> bytes:
+def document(plan: Plan, image: Image) -> bytes:
     """Return the bill of materials: the same bytes for the same image."""
     # The library takes half a second to import, and most builds do without.
     from cyclonedx.model.bom import Bom  # noqa: PLC0415
@@ -98,7 +97,7 @@ def document(plan: Plan, request: Request, image: Image) -> bytes:
         add(PackageURL("pypi", None, name, version))
     version = str(plan.labels.get("com.nvidia.tritonserver.version", ""))
     add(PackageURL("generic", "nvidia", "tritonserver", version or None), ComponentType.APPLICATION)
-    for one in request.components:
+    for one in plan.request.components:
         title = one.title.replace(" ", "-")
         nvidias = PackageURL("generic", "nvidia", title, version or None)
         add(PackageURL("generic", None, title) if one.context else nvidias, ComponentType.APPLICATION)
@@ -106,7 +105,10 @@ def document(plan: Plan, request: Request, image: Image) -> bytes:
     bom.serial_number = uuid.uuid5(_SPACE, image.manifest.digest)
     bom.metadata.timestamp = datetime.fromtimestamp(plan.created, tz=timezone.utc)
     bom.metadata.component = Component(
-        type=ComponentType.CONTAINER, name=request.title, version=image.manifest.digest, bom_ref=image.manifest.digest
+        type=ComponentType.CONTAINER,
+        name=plan.request.title,
+        version=image.manifest.digest,
+        bom_ref=image.manifest.digest,
     )
     bom.register_dependency(bom.metadata.component, bom.components)
     return JsonV1Dot5(bom).output_as_string().encode()

@@ -121,8 +121,7 @@ class Layout:
             entry = image.manifest.document()
             added = [{**entry, "annotations": {REF_NAME: short, _IMAGE_NAME: long}} for short, long in names] or [entry]
             kept = [one for one in kept if one not in added]
-            document = {"schemaVersion": 2, "mediaType": descriptors.INDEX, "manifests": [*kept, *added]}
-            self._write(self.folder / "index.json", [to_json(document)])
+            self._write(self.folder / "index.json", [_index([*kept, *added])])
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -144,19 +143,22 @@ class Layout:
             self._write(self.path(blob.digest), [bytes_])
         with self._alone():
             entries = [one for one in self._entries() if one.get("digest") != manifest.digest]
-            document = {
-                "schemaVersion": 2,
-                "mediaType": descriptors.INDEX,
-                "manifests": [*entries, manifest.document()],
-            }
-            self._write(self.folder / "index.json", [to_json(document)])
+            self._write(self.folder / "index.json", [_index([*entries, manifest.document()])])
 
     def _entries(self) -> list[dict[str, Any]]:
         path = self.folder / "index.json"
-        if not path.exists():
-            return []
-        found = from_json(path.read_bytes(), what=str(path)).get("manifests")
-        return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+        return _manifests(path.read_bytes(), what=str(path)) if path.exists() else []
+
+
+def _index(manifests: Sequence[dict[str, Any]]) -> bytes:
+    """Return an image index of *manifests*."""
+    return to_json({"schemaVersion": 2, "mediaType": descriptors.INDEX, "manifests": manifests})
+
+
+def _manifests(index: bytes, *, what: str) -> list[dict[str, Any]]:
+    """Return the manifests of an image index."""
+    found = from_json(index, what=what).get("manifests")
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
 def _names(tag: str) -> tuple[str, str]:
@@ -296,9 +298,7 @@ class Push:
         if not self.repository.put_manifest(manifest.digest, descriptors.MANIFEST, content):
             tag = str(subject).replace(":", "-")
             others = [one for one in self._referrers(tag) if one.get("digest") != manifest.digest]
-            found = [*others, manifest.document()]
-            document = {"schemaVersion": 2, "mediaType": descriptors.INDEX, "manifests": found}
-            self.repository.put_manifest(tag, descriptors.INDEX, to_json(document))
+            self.repository.put_manifest(tag, descriptors.INDEX, _index([*others, manifest.document()]))
 
     def _referrers(self, tag: str) -> list[dict[str, Any]]:
         """Return what others have attached under the tag."""
@@ -308,8 +308,7 @@ class Push:
             if error.status == _NOT_FOUND:
                 return []
             raise
-        found = from_json(content, what=f"the index {tag}").get("manifests")
-        return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+        return _manifests(content, what=f"the index {tag}")
 
 
 class Upload:
