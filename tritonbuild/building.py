@@ -12,7 +12,6 @@ import os
 import queue
 import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -124,13 +123,14 @@ def build_text(  # noqa: PLR0913 - what concerns the run
             engine=engine, env={**engine.env, **answer.env}, log=_new_log(engine), echo=echo, timeout=timeout
         )
         runner.run(argv)
-        image_id, digest = _identity(engine, argv, given, runner)
+        facts = _facts(given)
+        image_id, digest = _identity(engine, argv, given, facts, runner)
         digest = _finish(engine, image_id, scratch, given, runner) or digest
         return BuildResult(
             image_id=image_id,
             digest=digest,
             tags=tags,
-            places=_places(given),
+            places=_places(facts),
             size=_size(engine, digest if engine.id_query else image_id, given, runner.env) if measure else None,
             engine=engine.name,
             version=answer.version,
@@ -207,25 +207,14 @@ def _constructed(engine: Engine, options: Mapping[str, Any]) -> object:
 
 def _in_time(engine: Engine, options: Mapping[str, Any]) -> object:
     """Return what a callable of somebody else's returns; one that hangs is left to a daemon thread."""
-    answers: queue.SimpleQueue[object] = queue.SimpleQueue()
-
-    def ask() -> None:
-        try:
-            answers.put(_constructed(engine, options))
-        except Exception as error:  # noqa: BLE001 - raised below, in the caller's thread
-            answers.put(error)
-
-    threading.Thread(target=ask, name=f"command-{engine.name}", daemon=True).start()
+    answer = engines.going(lambda: _constructed(engine, options), name=f"command-{engine.name}")
     try:
-        answer = answers.get(timeout=engines.PROBE_TIMEOUT)
+        return answer(engines.PROBE_TIMEOUT)
     except queue.Empty:
         raise TritonBuildError(
             f"construct_build_args of engine {engine.name!r} gave no answer within {engines.PROBE_TIMEOUT:g} s",
             hint="mend the callable it was registered with",
         ) from None
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
 
 
 def _command(engine: Engine, options: Mapping[str, Any]) -> list[str]:
@@ -278,11 +267,21 @@ class _Runner:
             raise BuildFailedError(f"the build with engine {name!r} failed with {how}", **facts)
 
 
-def _identity(engine: Engine, argv: Sequence[str], options: Mapping[str, Any], runner: _Runner) -> tuple[str, str]:
+def _facts(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the engine wrote into its metadata file; nothing where there is none."""
+    try:
+        found = json.loads(Path(options["metadata_file"]).read_bytes())
+    except (KeyError, OSError, ValueError, TypeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _identity(
+    engine: Engine, argv: Sequence[str], options: Mapping[str, Any], facts: Mapping[str, Any], runner: _Runner
+) -> tuple[str, str]:
     """Return the image's id and manifest digest from the files the engine was told to write; never from its output."""
-    image_id = digest = ""
-    if metadata := options.get("metadata_file"):
-        image_id, digest = _metadata(Path(metadata))
+    metadata = options.get("metadata_file")
+    image_id, digest = _digests(facts)
     if (iidfile := options.get("iidfile")) and not image_id:
         with contextlib.suppress(OSError):
             image_id = Path(iidfile).read_text(encoding="ascii", errors="replace").strip()
@@ -301,27 +300,20 @@ def _identity(engine: Engine, argv: Sequence[str], options: Mapping[str, Any], r
     return image_id, digest
 
 
-def _metadata(path: Path) -> tuple[str, str]:
+def _digests(facts: Mapping[str, Any]) -> tuple[str, str]:
     """Return image id and manifest digest out of BuildKit's metadata; empty where they are not told.
 
     An image in a storage that keeps no manifests has none: what is called its digest is its id, by either name.
     """
-    try:
-        document = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return "", ""
-    digest = str(document.get("containerimage.digest", ""))
-    image_id = str(document.get("containerimage.config.digest", "")) or digest
-    told = "containerimage.descriptor" in document or digest != image_id
+    digest = str(facts.get("containerimage.digest", ""))
+    image_id = str(facts.get("containerimage.config.digest", "")) or digest
+    told = "containerimage.descriptor" in facts or digest != image_id
     return image_id, digest if told else ""
 
 
-def _places(options: Mapping[str, Any]) -> tuple[str, ...]:
+def _places(facts: Mapping[str, Any]) -> tuple[str, ...]:
     """Return where the image is, out of the metadata of an engine that tells it there."""
-    try:
-        found = json.loads(Path(options["metadata_file"]).read_bytes()).get("tritonbuild.places")
-    except (KeyError, OSError, ValueError, AttributeError, TypeError):
-        return ()
+    found = facts.get("tritonbuild.places")
     return tuple(map(str, found)) if isinstance(found, list) else ()
 
 

@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import attrs
 
@@ -98,6 +98,35 @@ class Engine:
     config_query: tuple[str, ...] = ()
 
 
+T = TypeVar("T")
+
+
+def going(call: Callable[[], T], *, name: str) -> Callable[[float], T]:
+    """Start *call* in a daemon thread, which does not keep the interpreter from ending.
+
+    Returns:
+        A function that waits for what it returns, at most so many seconds; it raises what *call* raises, and
+        `queue.Empty` where that hangs.
+    """
+    answers: queue.SimpleQueue[Callable[[], T]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            answer = call()
+        except Exception as error:  # noqa: BLE001 - raised in the thread that waits
+            failure = error
+
+            def fail() -> T:
+                raise failure
+
+            answers.put(fail)
+        else:
+            answers.put(lambda: answer)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return lambda seconds: answers.get(timeout=seconds)()
+
+
 _ahead: Final[dict[str, tuple[Engine, Callable[[], Health]]]] = {}
 """What was started ahead, by the engine's name."""
 
@@ -117,21 +146,19 @@ def start_probe(engine: Engine, *, timeout: float = PROBE_TIMEOUT) -> Callable[[
     A probe that is given up goes on in a daemon thread, which does not keep the interpreter from ending. What
     `probing_ahead` started is waited for in place of another.
     """
-    going = _ahead.pop(engine.name, None)
-    if going is not None and going[0] is engine:
-        return going[1]
+    ahead = _ahead.pop(engine.name, None)
+    if ahead is not None and ahead[0] is engine:
+        return ahead[1]
     started = time.perf_counter()
-    answers: queue.SimpleQueue[Health] = queue.SimpleQueue()
 
-    def ask() -> None:
-        answer = _answer(engine)
-        answers.put(attrs.evolve(answer, seconds=time.perf_counter() - started))
+    def timed() -> Health:
+        return attrs.evolve(_answer(engine), seconds=time.perf_counter() - started)
 
-    threading.Thread(target=ask, name=f"probe-{engine.name}", daemon=True).start()
+    answer = going(timed, name=f"probe-{engine.name}")
 
     def wait() -> Health:
         try:
-            return answers.get(timeout=max(0.0, started + timeout - time.perf_counter()))
+            return answer(max(0.0, started + timeout - time.perf_counter()))
         except queue.Empty:
             return Health(
                 ok=False,
