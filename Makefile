@@ -6,6 +6,8 @@ INSTALLED := $(VENV)/installed
 
 # Engines that must not be missing: names of tests/integration/labs.py, or all.
 REQUIRE ?=
+# Processes that share the tests; 0 for none but pytest's own.
+WORKERS ?= auto
 # More for pytest: make test ARGS="-k podman"
 ARGS ?=
 
@@ -16,7 +18,8 @@ demo: $(INSTALLED)  ## Compose the python backend out of source images made here
 	$(BIN)/python -m tests.demo
 
 test: $(INSTALLED)  ## All tests; those of engines that are missing are skipped with the reason
-	$(BIN)/python -m pytest $(foreach engine,$(REQUIRE),--require-engine=$(engine)) $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadgroup --no-loadscope-reorder \
+		$(foreach engine,$(REQUIRE),--require-engine=$(engine)) $(ARGS)
 
 lint: $(INSTALLED)  ## Style, types, spelling
 	$(BIN)/ruff check .

@@ -298,12 +298,14 @@ def test_a_source_image_that_does_not_exist(lab: Lab) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_an_interrupt_leaves_nothing_running(lab: Lab, number: signal.Signals, tmp_path: Path) -> None:
-    """In the middle of a RUN, which the script's own text in the process table shows; the embedded engine: early."""
-    temporary = tmp_path / "tmp"
-    running = str(temporary) if lab.engine == EMBEDDED else "/tmp/runtime.sh"
+    """In the middle of a RUN that takes a day; the embedded engine runs nothing: as soon as it is there."""
+    temporary, fragment = tmp_path / "tmp", tmp_path / "fragment"
     temporary.mkdir()
+    running = str(temporary) if lab.engine == EMBEDDED else services.a_day()
+    fragment.write_text("" if lab.engine == EMBEDDED else f"RUN sleep {running}\n")
     env = {**lab.environment(), "TMPDIR": str(temporary)}
-    argv = lab.command("--backend", "pytorch", "--no-enable-gpu", *images_of(lab), "--opt", "no_cache=true")
+    words = ("--backend", "pytorch", "--no-enable-gpu", *images_of(lab), "--fragment", str(fragment))
+    argv = lab.command(*words, "--opt", "no_cache=true")
     with subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert services.wait_for(running, timeout=120), "no RUN was seen"
         process.send_signal(number)

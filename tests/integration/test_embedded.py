@@ -20,6 +20,8 @@ from tests.integration.test_runtimes import own_backend
 from tests.oci.test_wheels import wheel
 from tests.replica import Replica, ask, oci
 
+pytestmark = pytest.mark.xdist_group("docker")
+
 SELECTION = (
     *("--backend", "python", "--backend", "identity", "--backend", "square"),
     *("--repoagent", "checksum", "--cache", "local"),

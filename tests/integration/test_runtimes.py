@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,6 +106,7 @@ def own_backend(folder: Path) -> tuple[Path, Path]:
     return mine, inside
 
 
+@pytest.mark.xdist_group("docker")
 def test_additions_and_a_bare_base_with_buildkit(
     request: pytest.FixtureRequest, sources: Sources, tmp_path: Path
 ) -> None:
@@ -221,14 +223,31 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def installed_gpu(podman: Lab, outside: list[str], plugin: str) -> str:
+def pip(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """Options that lead pip in a build to the index that this machine's pip uses: its settings and certificates."""
+    told = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True)
+    lines = (line.partition("=") for line in told.stdout.splitlines())
+    found = {name.rpartition(".")[2]: value.strip("'") for name, _, value in lines}
+    kept = [f"{name} = {found[name]}\n" for name in ("index-url", "extra-index-url", "trusted-host") if name in found]
+    file = tmp_path_factory.mktemp("pip") / "pip.conf"
+    options = ["--opt", f"volume={file}:/etc/pip.conf:ro"]
+    if "cert" in found:
+        kept.append("cert = /etc/pip.crt\n")
+        options += ["--opt", f"volume={found['cert']}:/etc/pip.crt:ro"]
+    file.write_text("".join(("[global]\n", *kept)))
+    return tuple(options)
+
+
+@pytest.fixture(scope="module")
+def installed_gpu(podman: Lab, outside: list[str], plugin: str, pip: tuple[str, ...]) -> str:
     """The GPU flavour on min; DCGM out of full, since NVIDIA's package repository is none of the machine's mirrors."""
-    arguments = ("--backend", "repeat", "--cache", "local", "--dcgm", "copy", "--fragment", plugin)
-    return installed(podman, outside, "tritonbuild-test/install:gpu", *arguments)
+    arguments = ("--backend", "python", "--backend", "repeat", "--cache", "local", "--dcgm", "copy")
+    return installed(podman, outside, "tritonbuild-test/install:gpu", *arguments, "--fragment", plugin, *pip)
 
 
 def test_install_serves(podman: Lab, installed_gpu: str, tmp_path: Path) -> None:
-    serves(podman, installed_gpu, tmp_path, "repeat")
+    """The python backend among them, with the numpy that pip brought."""
+    serves(podman, installed_gpu, tmp_path, "repeat", "add")
 
 
 def test_install_leaves_no_package_lists_and_has_the_packages(podman: Lab, installed_gpu: str, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from tests.services.environment import merged
 from tests.services.errors import MissingProgramError, ServiceError
 from tests.services.images import busybox_layout, digest, docker_archive, push
 from tests.services.leftovers import Machine, changes, machine, mounts_under, users_of
-from tests.services.processes import Process, descendants_left, left, marked, wait_for
+from tests.services.processes import Process, a_day, descendants_left, left, marked, wait_for
 from tests.services.registry import Registry, registry
 from tests.services.serving import Server, load, serve
 
@@ -35,6 +35,7 @@ __all__ = [
     "Server",
     "ServiceError",
     "Which",
+    "a_day",
     "buildkitd",
     "busybox_layout",
     "certificate",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from pathlib import Path
 
@@ -60,6 +61,11 @@ def descendants(pid: int) -> tuple[Process, ...]:
     return tuple(row for row in rows if row.pid in found - {pid})
 
 
+def a_day() -> str:
+    """Return about a day in seconds, as nobody else writes it: for ``RUN sleep``, `wait_for` and `left`."""
+    return f"{86000 + secrets.randbelow(999)}.{secrets.randbelow(1 << 40)}"
+
+
 def wait_for(marker: str, *, timeout: float = 30) -> tuple[Process, ...]:
     """Wait until a process has *marker* in its command line; return such processes, none after *timeout* s."""
     deadline = time.monotonic() + timeout
@@ -71,8 +77,8 @@ def wait_for(marker: str, *, timeout: float = 30) -> tuple[Process, ...]:
 def left(marker: str, *, timeout: float = 10) -> tuple[Process, ...]:
     """Wait until no process has *marker* in its command line; return those that do after *timeout* seconds.
 
-    To prove that an interrupt ends a build's processes, put a marker into a ``RUN`` line (``sleep 86399.25``),
-    `wait_for` it, interrupt, and assert that nothing is left.
+    To prove that an interrupt ends a build's processes, ``RUN sleep`` for `a_day`, `wait_for` it, interrupt, and
+    assert that nothing is left.
     """
     deadline = time.monotonic() + timeout
     while (rows := marked(marker)) and time.monotonic() < deadline:
