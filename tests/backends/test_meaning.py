@@ -297,7 +297,7 @@ def test_pushing(engine: str, options: dict[str, Any], expected: list[list[str]]
 
 
 SAVES: Final = [
-    ("docker", "docker", ["save", "--output={file}", TAG, "b"]),
+    ("docker", "docker", ["save", "--output={file}", TAG, "b:latest"]),
     ("podman", "docker", ["save", "--quiet", "--format=docker-archive", "--output={file}", ID, TAG, "b"]),
     ("podman", "oci", ["save", "--quiet", "--format=oci-archive", "--output={file}", TAG]),
     ("buildah", "docker", ["push", "--quiet", ID, f"docker-archive:{{file}}:{TAG}"]),

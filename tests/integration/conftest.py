@@ -21,14 +21,6 @@ from tests.services.packages import Suite
 T = TypeVar("T")
 NEW: Final[Suite] = "sid"
 NEW_CONTAINERD: Final[Suite] = "trixie"
-GROUPS: Final = {
-    "docker": "docker",
-    "docker-legacy": "docker",
-    "buildx": "docker",
-    "nerdctl": "containerd",
-    "buildctl": "containerd",
-}
-"""Labs whose tests one worker takes, as they use the same daemons; those of the others are taken by another."""
 
 
 def _is_integration(item: pytest.Item) -> bool:
@@ -36,20 +28,10 @@ def _is_integration(item: pytest.Item) -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark these tests, and have them last: from the first of them on there is no network.
-
-    Where several workers share the tests, each takes a file at a time, and of these tests all that use the same
-    daemons.
-    """
+    """Mark these tests, and have them last: from the first of them on there is no network."""
     for item in items:
         if _is_integration(item):
             item.add_marker(pytest.mark.integration)
-            called = getattr(item, "callspec", None)
-            group = GROUPS.get(called.params.get("lab", ""), "containers") if called else "containers"
-        else:
-            group = item.path.name
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=_is_integration)
 
 

@@ -20,8 +20,6 @@ from tests.integration.test_runtimes import own_backend
 from tests.oci.test_wheels import wheel
 from tests.replica import Replica, ask, oci
 
-pytestmark = pytest.mark.xdist_group("docker")
-
 SELECTION = (
     *("--backend", "python", "--backend", "identity", "--backend", "square"),
     *("--repoagent", "checksum", "--cache", "local"),

@@ -193,13 +193,15 @@ def follow_up(image_id: str, *, scratch: Path, context_path: str = ".", **option
 
 def saves(outputs: Sequence[Output], tags: Sequence[str]) -> Iterator[list[str]]:
     """Yield the commands that save an image, and make OCI archives of what was saved where they are asked for."""
+    # A name without a tag would save every image of that name.
+    named = [tag if ":" in tag.rpartition("/")[2] else f"{tag}:latest" for tag in tags]
     for output in outputs:
         with translation.whole(output.dest) as target:
             if output.type == "docker":
-                yield ["save", f"--output={target}", *tags]
+                yield ["save", f"--output={target}", *named]
                 continue
             with translation.beside(output.dest) as saved:
-                yield ["save", f"--output={saved}", *tags]
+                yield ["save", f"--output={saved}", *named]
                 archives.oci_archive(saved, target, tags)
 
 
