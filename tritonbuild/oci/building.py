@@ -200,20 +200,13 @@ class Builder:
         with _pool(CORES) as writers, _pool(CORES) as packers:
 
             def one(layer: NewLayer) -> tuple[Written, list[Future[None]]]:
-                uploads = [target.stream() for target in targets if isinstance(target, Push) and layer.size >= STREAMED]
-                try:
-                    done, new = self._layer(layer, packers, uploads)
-                except BaseException:
-                    for upload in uploads:
-                        upload.drop()
-                    raise
-                waiting = [target for target in targets if not (isinstance(target, Push) and layer.size >= STREAMED)]
-                streamed = [target for target in targets if target not in waiting]
-                for target, upload in zip(streamed, uploads, strict=True):
-                    if new and upload.finish(done.digest):
+                streamed = [target for target in targets if isinstance(target, Push) and layer.size >= STREAMED]
+                waiting = [target for target in targets if target not in streamed]
+                done, uploads = self._layer(layer, packers, streamed)
+                for target in streamed:
+                    if target in uploads and uploads[target].finish(done.digest):
                         moved.add(done.size)
                     else:
-                        upload.drop()
                         waiting.append(target)
                 return done, [transfers.submit(self._transfer, target, done, moved) for target in waiting]
 
@@ -226,19 +219,27 @@ class Builder:
             pending += transferring
             yield done
 
-    def _layer(self, layer: NewLayer, packers: ThreadPoolExecutor, uploads: Sequence[Upload]) -> tuple[Written, bool]:
-        """Return the layer, and whether it was written now, and went to *uploads* meanwhile."""
+    def _layer(
+        self, layer: NewLayer, packers: ThreadPoolExecutor, streamed: Sequence[Push]
+    ) -> tuple[Written, dict[Push, Upload]]:
+        """Return the layer, and if it was written now, its uploads to *streamed*, which went on meanwhile."""
         key = layer.key(self.compression)
         with self.cache.alone(key):
             known = self.cache.layer(key) if self.use_cache else None
             if known is not None:
-                return known, False
-            with self.cache.new() as file:
-                done = write(layer, _Tee(file, uploads), packers, self.compression)
-                self.cache.keep_layer(key, file, done)
+                return known, {}
+            uploads = {target: target.stream() for target in streamed}
+            try:
+                with self.cache.new() as file:
+                    done = write(layer, _Tee(file, [*uploads.values()]), packers, self.compression)
+                    self.cache.keep_layer(key, file, done)
+            except BaseException:
+                for upload in uploads.values():
+                    upload.drop()
+                raise
         sizes = f"{done.unpacked >> 10} KiB, {done.size >> 10} KiB packed"
         self._report(f"wrote {layer.title}: {sizes}, {done.digest} of {done.diff_id}")
-        return done, True
+        return done, uploads
 
     def _transfer(self, target: Target, done: Written, moved: _Count) -> None:
         path = self.cache.blob(done.digest)
