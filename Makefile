@@ -18,7 +18,7 @@ demo: $(INSTALLED)  ## Compose the python backend out of source images made here
 	$(BIN)/python -m tests.demo
 
 test: $(INSTALLED)  ## All tests; those of engines that are missing are skipped with the reason
-	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadgroup --no-loadscope-reorder \
+	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadscope --no-loadscope-reorder \
 		$(foreach engine,$(REQUIRE),--require-engine=$(engine)) $(ARGS)
 
 lint: $(INSTALLED)  ## Style, types, spelling

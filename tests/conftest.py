@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 
 REQUIRE = "--require-engine"
+DAEMONS = {"docker": "docker", "buildx": "docker", "nerdctl": "containerd", "buildctl": "containerd"}
+"""What the daemons of a lab are called here."""
 
 # No test fails because a machine is busy.
 hypothesis.settings.register_profile(
@@ -44,6 +48,29 @@ def pytest_configure() -> None:
 def pytest_unconfigure() -> None:
     if "PYTEST_XDIST_WORKER" in os.environ:
         shutil.rmtree(tempfile.gettempdir(), ignore_errors=True)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Have each worker take a file at a time, and of the tests with real engines all that use the same daemons."""
+    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 - it need not be there
+
+    class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return share(nodeid)
+
+    return Scheduling(config, log)
+
+
+def share(nodeid: str) -> str:
+    """Return the name of what goes to one worker together with this test."""
+    file, _, test = nodeid.partition("::")
+    if "/integration/" not in file:
+        return file
+    if file.endswith("test_embedded.py"):  # it compares with docker's images
+        return "docker"
+    words = re.split(r"[\[\]-]", test)
+    return next((DAEMONS[word] for word in words if word in DAEMONS), "containers")
 
 
 @pytest.fixture(autouse=True)

@@ -397,6 +397,7 @@ def test_descendants_left_names_the_others(marker: str) -> None:
     before = frozenset(row.pid for row in processes.descendants(os.getpid()))
     child = subprocess.Popen(["sleep", marker])
     try:
+        assert services.wait_for(marker)  # until then its command line is empty
         assert [row.argv for row in services.descendants_left(before, timeout=0)] == [("sleep", marker)]
         assert [row.pid for row in services.marked(marker)] == [child.pid]
     finally:

@@ -106,11 +106,8 @@ def own_backend(folder: Path) -> tuple[Path, Path]:
     return mine, inside
 
 
-@pytest.mark.xdist_group("docker")
-def test_additions_and_a_bare_base_with_buildkit(
-    request: pytest.FixtureRequest, sources: Sources, tmp_path: Path
-) -> None:
-    lab = make_lab(request, "docker", sources)
+@pytest.mark.parametrize("lab", ["docker"], indirect=True, scope="session")
+def test_additions_and_a_bare_base_with_buildkit(lab: Lab, sources: Sources, tmp_path: Path) -> None:
     mine, inside = own_backend(tmp_path)
     tag = "tritonbuild-test/additions:buildkit"
     lab.build(
