@@ -205,27 +205,30 @@ def test_probe_says_version_and_what_it_can_do(lab: Lab, subject: testing.Subjec
 
 
 @only("docker", "buildx", "buildctl", "nerdctl")
-def test_a_daemon_that_is_killed_in_the_middle_of_a_build(
-    lab: Lab, subject: testing.Subject, short: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The build fails, and soon; the client does not wait for ever."""
-    root = short / "d"
+def test_a_daemon_that_is_killed_in_the_middle_of_a_build(lab: Lab, short: Path) -> None:
+    """The build fails with 4 and one line, and soon; the client does not wait for ever."""
+    root, day, references = short / "d", services.a_day(), lab.sources.references
+    (short / "fragment").write_text(f"RUN sleep {day}\n")
     start: Any = services.buildkitd(root, insecure=[lab.sources.host])
     if lab.engine == "docker":
         start = services.dockerd(root, insecure=[lab.sources.host])
     elif lab.engine == "buildx":
         start = services.dockerd(root, which=NEW, buildx=NEW, insecure=[lab.sources.host])
-    day = services.a_day()
-    with start as daemon, ThreadPoolExecutor(max_workers=1) as pool:
-        for name, value in daemon.env.items():
-            monkeypatch.setenv(name, value)
-        build = pool.submit(subject.build, f"RUN sleep {day}", network="none")
-        assert services.wait_for(day, timeout=120)
-        os.kill(daemon.pid, signal.SIGKILL)
-        with pytest.raises(BuildFailedError, match=f"the build with engine {lab.engine!r} failed with exit status"):
-            build.result(timeout=90)
+    with start as daemon:
+        env = {**lab.environment(), **daemon.env}
+        images = (f"--image=full,{references['cpu-full']}", f"--image=min,{references['cpu-min']}")
+        words = ("--backend", "python", "--no-enable-gpu", *images, "--fragment", str(short / "fragment"), "--quiet")
+        with subprocess.Popen(
+            lab.command(*words), env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert services.wait_for(day, timeout=180)
+            os.kill(daemon.pid, signal.SIGKILL)
+            output, error = process.communicate(timeout=90)
         for row in services.marked(day):  # nobody's any more
             os.kill(row.pid, signal.SIGKILL)
+    assert (process.returncode, output) == (4, ""), error
+    assert "Traceback" not in error
+    assert f"tritonbuild: the build with engine {lab.engine!r} failed with exit status" in error
 
 
 @only(*(name for name in ENGINES if name not in DAEMONS))
