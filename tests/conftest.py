@@ -37,17 +37,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--update-golden", action="store_true", help="write the golden files anew")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Give each worker a temporary folder of its own: tests look at what is left in it."""
     if worker := os.environ.get("PYTEST_XDIST_WORKER"):
-        folder = Path(tempfile.gettempdir()) / f"tb-{worker}-{os.getpid()}"
-        folder.mkdir()
-        os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
-
-
-def pytest_unconfigure() -> None:
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shutil.rmtree(tempfile.gettempdir(), ignore_errors=True)
+        folder = tempfile.mkdtemp(prefix=f"tb-{worker}-")
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+        os.environ["TMPDIR"] = tempfile.tempdir = folder
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -186,7 +186,7 @@ def test_a_build_that_fails_shows_its_last_lines_and_the_log(fake_program: FakeP
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_an_interrupt_ends_everything(fake_program: FakeProgram, number: signal.Signals, tmp_path: Path) -> None:
-    marker = f"{86399 + number}.{os.getpid()}"
+    marker = services.a_day()
     fake_program("podman", f'if [ "$2" = version ]; then echo 4.3.1; exit; fi; sleep {marker}; exit 0')
     argv = [sys.executable, "-m", "tritonbuild", "--engine", "podman", "--backend", "python", "-q"]
     env = {**os.environ, "TMPDIR": str(tmp_path)}

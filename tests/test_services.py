@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import secrets
 import shutil
 import signal
 import socket
@@ -72,7 +71,7 @@ def root() -> Iterator[Path]:
 @pytest.fixture
 def marker() -> str:
     """Seconds for sleep, which stand in no other command line."""
-    return f"{86_400 + secrets.randbelow(10**9)}.25"
+    return services.a_day()
 
 
 @pytest.fixture
