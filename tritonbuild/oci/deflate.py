@@ -23,7 +23,12 @@ WINDOW: Final = 1 << 15
 
 _LONGEST_HEADER: Final = 17 + 19 * 3
 _CODE_LENGTHS: Final = 19
+_LOOKED: Final = 1 << 13
+"""Bytes of which all positions are tested at once: a block of a layer has some ten thousand."""
+
+_OVERLAP: Final = 10
 _TRIED: Final = 2048
+_CONVINCING: Final = 1 << 15
 _NOT_ZERO: Final = re.compile(rb"[^\0]")
 
 
@@ -185,15 +190,22 @@ def joined(before: bytes, mask: int, stream: bytes) -> bytes:
 
 def find(piece: bytes) -> int | None:
     """Return the first bit position in *piece* from which it decompresses, or None."""
-    for position in block_starts(piece):
-        inflater = zlib.decompressobj(-zlib.MAX_WBITS, zdict=bytes(WINDOW))
-        before, mask = _LEADS[position % 8]
-        first, rest = position // 8, position // 8 + _TRIED
-        try:
-            inflater.decompress(joined(before, mask, piece[first:rest]))
-            for start in range(rest, len(piece), _TRIED):
-                inflater.decompress(piece[start : start + _TRIED])
-        except zlib.error:
-            continue
-        return position
+    for start in range(0, len(piece), _LOOKED):
+        for position in block_starts(piece[start : start + _LOOKED + _OVERLAP]):
+            if _decompresses(piece, 8 * start + position):
+                return 8 * start + position
     return None
+
+
+def _decompresses(piece: bytes, position: int) -> bool:
+    """Whether what follows the bit *position* in *piece* can be decompressed."""
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS, zdict=bytes(WINDOW))
+    before, mask = _LEADS[position % 8]
+    first, rest = position // 8, position // 8 + _TRIED
+    try:
+        inflater.decompress(joined(before, mask, piece[first:rest]))
+        for start in range(rest, min(len(piece), first + _CONVINCING), _TRIED):
+            inflater.decompress(piece[start : start + _TRIED])
+    except zlib.error:
+        return False
+    return True

@@ -28,8 +28,7 @@ _FAR: Final = 4
 _PAUSE: Final = 4 << 20
 """Bytes of a blob after which a restart point is looked for again, where none was found."""
 
-_SEARCHED: Final = 1 << 15
-_SEARCHES: Final = 8
+_SEARCHED: Final = 1 << 18
 _COMPARED: Final = 1 << 18
 
 _LARGEST: Final = 16 << 30
@@ -90,12 +89,7 @@ class _Points:
     def _pointed(self, chunk: bytes, start: int) -> Iterator[bytes]:
         """Yield what *chunk* comes to, and note a point in it if there is one."""
         self._pause = start + _PAUSE
-        bit = None
-        for place in range(0, min(len(chunk), _SEARCHED * _SEARCHES), _SEARCHED):
-            bit = deflate.find(chunk[place : place + _SEARCHED])
-            if bit is not None:
-                bit += 8 * place
-                break
+        bit = deflate.find(chunk[:_SEARCHED])
         if bit is None:
             yield from self._counted(chunk)
             return

@@ -101,10 +101,11 @@ class Gzip:
         if self._lead and stream:
             stream = joined(*self._lead, stream)
             self._lead = None
-        for start in range(0, len(stream), _STEP):
-            yield from self._step(stream[start : start + _STEP])
+        view = memoryview(stream)
+        for start in range(0, len(view), _STEP):
+            yield from self._step(view[start : start + _STEP])
 
-    def _step(self, stream: bytes) -> Iterator[bytes]:
+    def _step(self, stream: bytes | memoryview) -> Iterator[bytes]:
         while stream:
             if self._trailer is not None:
                 step = _TRAILER - len(self._trailer)
@@ -122,7 +123,7 @@ class Gzip:
                 else:
                     return
 
-    def _body(self, stream: bytes) -> Iterator[bytes]:
+    def _body(self, stream: bytes | memoryview) -> Iterator[bytes]:
         inflater = self._inflater
         while True:
             try:
@@ -146,7 +147,7 @@ class Gzip:
             raise broken(self.what, "what is compressed in it has another checksum")
         self._trailer, self._sums = None, (0, 0)
 
-    def _start(self, stream: bytes) -> bytes:
+    def _start(self, stream: bytes | memoryview) -> bytes:
         """Take the header of a member; return what follows it."""
         self._header = (self._header or b"") + stream
         if self.members and not self._header.strip(b"\0"):

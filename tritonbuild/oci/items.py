@@ -13,7 +13,7 @@ from tritonbuild.oci.layerindex import FILE, FOLDER, HARD_LINK, Entry
 from tritonbuild.oci.reading import Layer
 from tritonbuild.oci.view import View
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Of the layers written here: another number where the same items would give other bytes."""
 
 
