@@ -21,10 +21,10 @@ FILE, HARD_LINK, SYMLINK, CHARACTER, BLOCK, FOLDER, FIFO = "0123456"
 WHITEOUT: Final = ".wh."
 OPAQUE: Final = ".wh..wh..opq"
 
-GRAIN: Final = 4 << 20
+GRAIN: Final = 1 << 20
 """Bytes of a blob for which there is a digest, so that a piece of it can be verified."""
 
-_MAGIC: Final = b"tritonbuild layer index 4\n"
+_MAGIC: Final = b"tritonbuild layer index 5\n"
 _NUMBERS: Final = ("mode", "uid", "gid", "mtime", "size", "offset")
 _MOST_BYTES: Final = 2 << 30
 
