@@ -375,3 +375,22 @@ def test_a_full_disk(bench: Bench, tmp_path: Path) -> None:
         subprocess.run(["umount", small], check=True)
     done = bench.run(bench.request("a"), f"--output=type=oci-layout,dest={tmp_path / 'out'}")
     assert done.code == 0, done.err
+
+
+def test_a_plan_that_fails_when_writing_has_begun(bench: Bench, faulty: Proxy, tmp_path: Path) -> None:
+    layout = tiny.make(tmp_path / "large", size=20_000_000)
+    tree = {**tiny.base_tree(), "etc/passwd": file(b"dev:x:1000:1000::/:/bin/sh\n")}
+    base = layers.write_layer(tree, layout / "blobs" / "sha256", "base")
+    own = tmp_path / "base"
+    own.mkdir()
+    (own / "blobs").symlink_to(layout / "blobs")
+    oci.write_index(own, {tiny.BASE: oci.ImageConfig(layers=[base], env={})})
+    request = tiny.request(f"oci:{layout}:{tiny.FULL}", f"oci:{own}:{tiny.BASE}", "a", "b")
+    folder = tmp_path / "out"
+    done = bench.run(request, f"--tag={faulty.host}/failed/x:1", "--push", f"--output=type=oci-layout,dest={folder}")
+    assert (done.code, "user id 1000 is 'dev' in the base image" in done.err) == (1, True)
+    # The base's layer does not wait for the plan; of the new ones no target has any.
+    assert {path.name for path in (folder / "blobs" / "sha256").iterdir()} <= {base.digest.partition(":")[2]}
+    ended = [path for method, path, _ in faulty.log if method == "PUT"]
+    assert all(base.digest.partition(":")[2] in path for path in ended), ended
+    assert leftovers(bench.cache) == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +22,9 @@ from tritonbuild.oci.runtime import OF_THE_DRIVER, Runtime, is_library, matches
 from tritonbuild.oci.view import View
 
 CONFIGURED: Final = "etc/ld.so.conf.d/tritonbuild.conf"
+Begun = Callable[[Sequence[NewLayer]], object]
+"""Takes layers that can be written while the rest is planned."""
+
 _SHELLS: Final = ("bin/sh", "usr/bin/sh", "bin/bash", "bin/busybox")
 _SHOWN: Final = 10
 
@@ -60,6 +63,7 @@ def plan(  # noqa: PLR0913 - what a plan is made of
     context: Path | None = None,
     scratch: Path | None = None,
     created: int | None = None,
+    begun: Begun | None = None,
 ) -> Plan:
     """Return what is to be written for *request*.
 
@@ -70,6 +74,7 @@ def plan(  # noqa: PLR0913 - what a plan is made of
         context: The build context, for what is in it.
         scratch: An empty folder for what is made of it, until the image is written.
         created: The time of what is in no source image, seconds since 1970; the newest source's by default.
+        begun: Gets the server's and the components' layers as soon as they are known, which is first.
 
     Raises:
         TritonBuildError: The full image lacks what is asked for.
@@ -91,11 +96,14 @@ def plan(  # noqa: PLR0913 - what a plan is made of
     core = [*_there(everything, request.core), *_there(everything, request.optional, needed=False)]
     folders = {one.title: _there(everything, [one.folder]) for one in request.components}
     builder.add("server", [item for path in core for item in _copied(everything, path)])
+    for title, copied in folders.items():
+        builder.add(title, [item for path in copied for item in _copied(everything, path)])
+    if begun:
+        begun(builder.layers)
     stages = [("server", runtime.stage(_own(core), request.opened, request.read))]
     for component in request.components:
-        copied = folders[component.title]
-        builder.add(component.title, [item for path in copied for item in _copied(everything, path)])
-        stages.append((component.title, runtime.stage([real for _, real in copied], component.opened, ())))
+        there = [real for _, real in folders[component.title]]
+        stages.append((component.title, runtime.stage(there, component.opened, ())))
     wheels = []
     for title, paths in stages:
         own = {path for path in paths if everything.place(path).layer == packages}

@@ -54,7 +54,7 @@ class Target(Protocol):
         ...
 
     def finish(self, image: Image, tags: Sequence[str]) -> None:
-        """Have the image itself, once all of its blobs are there."""
+        """Have the image itself, once all of its blobs are there, the configuration among them."""
         ...
 
     def places(self, tags: Sequence[str]) -> list[str]:
@@ -110,8 +110,7 @@ class Layout:
 
     def finish(self, image: Image, tags: Sequence[str]) -> None:
         """Have the image under *tags*; what had them before loses them."""
-        for blob, content in ((image.config, image.config_content), (image.manifest, image.manifest_content)):
-            self._write(self.path(blob.digest), [content])
+        self._write(self.path(image.manifest.digest), [image.manifest_content])
         self._write(self.folder / "oci-layout", [_LAYOUT])
         names = [_names(tag) for tag in tags]
         with self._alone():
@@ -271,7 +270,6 @@ class Push:
 
     def finish(self, image: Image, tags: Sequence[str]) -> None:
         """Have the image under the tags of *tags* that are of this repository."""
-        self.repository.upload(image.config, lambda: image.config_content)
         name = self.repository.full_name
         own = [parse_reference(tag) for tag in tags]
         for tag in [one.tag for one in own if one.name == name] or [image.manifest.digest]:

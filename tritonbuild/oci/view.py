@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import attrs
 
@@ -16,8 +16,7 @@ _MOST_LINKS: Final = 40
 """Symlinks that are followed at most, as in Linux."""
 
 
-@attrs.frozen
-class Place:
+class Place(NamedTuple):
     """Which entry of which layer a path is: numbers in the image's layers and in the layer's entries.
 
     A hard link is the file it names; *named* is the entry that names it.
