@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import attrs
+from blake3 import blake3
 from isal import isal_zlib
 
 from tritonbuild.oci.deflate import Point
@@ -22,9 +23,12 @@ WHITEOUT: Final = ".wh."
 OPAQUE: Final = ".wh..wh..opq"
 
 GRAIN: Final = 1 << 20
-"""Bytes of a blob for which there is a digest, so that a piece of it can be verified."""
+"""Bytes of a blob for which there is a digest, so that a piece of it can be verified.
 
-_MAGIC: Final = b"tritonbuild layer index 5\n"
+It is of BLAKE3: nobody else sees it, and it takes a quarter of the time that SHA-256 does.
+"""
+
+_MAGIC: Final = b"tritonbuild layer index 6\n"
 _NUMBERS: Final = ("mode", "uid", "gid", "mtime", "size", "offset")
 _MOST_BYTES: Final = 2 << 30
 
@@ -83,7 +87,7 @@ class LayerIndex:
         blob_size: Bytes of the blob.
         size: Bytes of the uncompressed layer.
         compression: "gzip", "zstd" or empty.
-        grains: SHA-256 of every `GRAIN` bytes of the blob, one after the other.
+        grains: BLAKE3 of every `GRAIN` bytes of the blob, one after the other.
         points: Where decompression can begin again, in order.
         paths: The entries' paths; the other columns are as long.
         kinds: A letter for each.
@@ -125,11 +129,11 @@ class LayerIndex:
 
 
 class Grains:
-    """Takes a blob in pieces, and has the SHA-256 of every `GRAIN` bytes of it."""
+    """Takes a blob in pieces, and has the BLAKE3 of every `GRAIN` bytes of it."""
 
     def __init__(self) -> None:
         self._digests = bytearray()
-        self._grain, self._left = hashlib.sha256(), GRAIN
+        self._grain, self._left = blake3(), GRAIN
 
     def add(self, piece: bytes) -> None:
         """Take the next bytes."""
@@ -141,7 +145,7 @@ class Grains:
             rest = rest[len(part) :]
             if not self._left:
                 self._digests += self._grain.digest()
-                self._grain, self._left = hashlib.sha256(), GRAIN
+                self._grain, self._left = blake3(), GRAIN
 
     def digests(self) -> bytes:
         """Return the digests, one after the other; the last grain may be shorter."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import bisect
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 import attrs
+from blake3 import blake3
 
 from tritonbuild.oci import elf
 from tritonbuild.oci.deflate import Point
@@ -86,7 +86,7 @@ def grains(layer: Layer, start: int, stop: int) -> Iterator[bytes]:
     stop = min(-(-stop // GRAIN) * GRAIN, index.blob_size)
     held: list[bytes] = []
     left = min(GRAIN, index.blob_size - number * GRAIN)
-    digest = hashlib.sha256()
+    digest = blake3()
     for chunk in layer.origin.read(layer.blob, number * GRAIN, stop):
         rest = chunk
         while rest:
@@ -107,7 +107,7 @@ def grains(layer: Layer, start: int, stop: int) -> Iterator[bytes]:
                     yield piece[skip:]
                 skip = max(0, skip - len(piece))
             number += 1
-            held, digest = [], hashlib.sha256()
+            held, digest = [], blake3()
             left = min(GRAIN, index.blob_size - number * GRAIN)
     if held or number * GRAIN < stop:
         raise broken(layer.what, "it ends early")
