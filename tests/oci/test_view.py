@@ -117,3 +117,20 @@ def test_hard_links_are_the_file_they_name() -> None:
     found = view([("file", "a", "")], [("file", "x", ""), ("hard", "y", "x"), ("hard", "z", "a")])
     assert (found.place("y").layer, found.place("y").entry) == (found.place("x").layer, found.place("x").entry)
     assert found.place("z").layer == 0
+
+
+def test_hard_links_of_links_and_of_nothing() -> None:
+    found = view(
+        [("dir", "d", ""), ("file", "d/f", ""), ("file", "a", "")],
+        [
+            ("hard", "y", "a"),
+            ("hard", "z", "y"),
+            ("file", "d", ""),
+            ("hard", "gone", "d/f"),
+            ("dir", "e", ""),
+            ("hard", "folder", "e"),
+        ],
+    )
+    assert found.place("z")[:2] == found.place("y")[:2] == found.place("a")[:2]
+    assert found.place("z").named == 1
+    assert [path for path in found if path in {"gone", "folder"}] == []

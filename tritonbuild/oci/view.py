@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import posixpath
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
@@ -9,7 +10,7 @@ from typing import Final, NamedTuple
 import attrs
 
 from tritonbuild.oci.elf import Elf
-from tritonbuild.oci.layerindex import FILE, FOLDER, HARD_LINK, OPAQUE, SYMLINK, WHITEOUT, Entry
+from tritonbuild.oci.layerindex import FILE, FOLDER, HARD_LINK, OPAQUE, SYMLINK, WHITEOUT, Entry, LayerIndex
 from tritonbuild.oci.reading import Layer
 
 _MOST_LINKS: Final = 40
@@ -36,83 +37,98 @@ class View:
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self.layers = tuple(layers)
-        self._places: dict[str, Place] = {"": _IMPLIED}
+        # Entries are numbered through all layers.
+        self._starts: list[int] = []
+        self._kinds = ""
+        self._numbers: dict[str, int] = {"": -1}
+        self._linked: dict[int, int] = {}
         self._children: dict[str, dict[str, None]] = {"": {}}
         self._real: dict[str, str | None] = {}
-        for number in range(len(self.layers)):
-            self._lay(number)
+        for layer in self.layers:
+            self._lay(layer.index)
 
-    def _lay(self, number: int) -> None:  # noqa: C901, PLR0912 - one loop over many thousand entries
-        index = self.layers[number].index
-        whiteouts = [place for place, path in enumerate(index.paths) if WHITEOUT in path]
-        hidden = set()
-        for place in whiteouts:
-            folder, _, name = index.paths[place].rpartition("/")
-            if not name.startswith(WHITEOUT):
-                continue
-            hidden.add(place)
-            if name == OPAQUE:
-                for child in [*self._children.get(folder, ())]:
-                    self._remove(posixpath.join(folder, child))
-            elif not name.startswith(f"{WHITEOUT}{WHITEOUT}"):
-                self._remove(posixpath.join(folder, name[len(WHITEOUT) :]))
-        own: dict[str, int] = {}
-        kinds, paths, places, children = index.kinds, index.paths, self._places, self._children
-        for place, path in enumerate(paths):
-            if place in hidden:
+    def _lay(self, index: LayerIndex) -> None:  # noqa: C901 - one loop over many thousand entries
+        """Lay a layer over what is there."""
+        start = len(self._kinds)
+        self._starts.append(start)
+        self._kinds += index.kinds
+        hidden = self._hidden(index.paths)
+        kinds, numbers, linked, children = self._kinds, self._numbers, self._linked, self._children
+        # The entries of a folder mostly follow each other.
+        last, siblings = "", children[""]
+        for number, path in enumerate(index.paths, start):
+            if hidden and path in hidden:
                 continue
             folder, _, name = path.rpartition("/")
-            if folder not in children:
-                self._make_folder(folder)
-            kind = kinds[place]
+            if folder != last:
+                if folder not in children:
+                    self._make_folder(folder)
+                last, siblings = folder, children[folder]
+            kind = kinds[number]
             if kind == FOLDER:
                 if path not in children:
                     children[path] = {}
             elif path in children:
                 self._remove(path)
-            entry, layer = place, number
             if kind == HARD_LINK:
-                target = index.targets.get(place, "")
-                known = own.get(target)
-                if known is not None:
-                    entry = known
-                elif target in places and target not in children and places[target].layer >= 0:
-                    layer, entry = places[target].layer, places[target].entry
-                else:
+                target = index.targets.get(number - start, "")
+                real = numbers.get(target, -1)
+                if real < 0 or target in children:
                     continue  # it names nothing
-            places[path] = Place(layer, entry, place)
-            own[path] = entry
+                linked[number] = linked.get(real, real)
+            numbers[path] = number
             if name:
-                children[folder][name] = None
+                siblings[name] = None
+
+    def _hidden(self, paths: Sequence[str]) -> set[str]:
+        """Remove what whiteouts among *paths* say, and return them."""
+        hidden = set()
+        for path in [path for path in paths if WHITEOUT in path]:
+            folder, _, name = path.rpartition("/")
+            if not name.startswith(WHITEOUT):
+                continue
+            hidden.add(path)
+            if name == OPAQUE:
+                for child in [*self._children.get(folder, ())]:
+                    self._remove(posixpath.join(folder, child))
+            elif not name.startswith(f"{WHITEOUT}{WHITEOUT}"):
+                self._remove(posixpath.join(folder, name[len(WHITEOUT) :]))
+        return hidden
 
     def _make_folder(self, path: str) -> None:
         if path in self._children:
             return
         folder, _, name = path.rpartition("/")
         self._make_folder(folder)
-        self._places[path] = _IMPLIED
+        self._numbers[path] = -1
         self._children[path] = {}
         self._children[folder][name] = None
 
     def _remove(self, path: str) -> None:
         for child in [*self._children.pop(path, ())]:
             self._remove(posixpath.join(path, child))
-        if path and path in self._places:
-            del self._places[path]
+        if path and path in self._numbers:
+            del self._numbers[path]
             folder, _, name = path.rpartition("/")
             self._children.get(folder, {}).pop(name, None)
 
     def __contains__(self, path: str) -> bool:
         """Whether there is something at *path*, no link being followed."""
-        return path in self._places
+        return path in self._numbers
 
     def __iter__(self) -> Iterator[str]:
         """Yield every path but the root."""
-        return (path for path in self._places if path)
+        return (path for path in self._numbers if path)
 
     def place(self, path: str) -> Place:
         """Return which entry *path* is."""
-        return self._places[path]
+        number = self._numbers[path]
+        if number < 0:
+            return _IMPLIED
+        named = bisect.bisect_right(self._starts, number) - 1
+        real = self._linked.get(number, number)
+        layer = bisect.bisect_right(self._starts, real) - 1
+        return Place(layer, real - self._starts[layer], number - self._starts[named])
 
     def is_folder(self, path: str) -> bool:
         """Whether a folder is at *path* itself."""
@@ -122,8 +138,8 @@ class View:
         """Return the kind of what is at *path*; empty if nothing is."""
         if path in self._children:
             return FOLDER
-        place = self._places.get(path)
-        return self.layers[place.layer].index.kinds[place.entry] if place else ""
+        number = self._numbers.get(path)
+        return "" if number is None else self._kinds[self._linked.get(number, number)]
 
     def names(self, folder: str) -> Sequence[str]:
         """Return the names in *folder*, sorted; none if it is no folder."""
@@ -131,29 +147,29 @@ class View:
 
     def entry(self, path: str) -> Entry:
         """Return what is at *path*; a folder that no layer has an entry for is root's and old."""
-        place = self._places[path]
-        if place is _IMPLIED or place.layer < 0:
+        place = self.place(path)
+        if place is _IMPLIED:
             return Entry(path=path, kind=FOLDER, mode=0o755, uid=0, gid=0, mtime=0, size=0, offset=0)
         return attrs.evolve(self.layers[place.layer].index.entry(place.entry), path=path)
 
     def target(self, path: str) -> str:
         """Return what the symlink at *path* names."""
-        place = self._places[path]
+        place = self.place(path)
         return self.layers[place.layer].index.targets.get(place.entry, "")
 
     def elf(self, path: str) -> Elf | None:
         """Return what the loader reads of the file at *path*; None if it is no ELF file."""
-        place = self._places.get(path)
-        if place is None or place.layer < 0:
+        if path not in self._numbers:
             return None
-        return self.layers[place.layer].index.elves.get(place.entry)
+        place = self.place(path)
+        return None if place is _IMPLIED else self.layers[place.layer].index.elves.get(place.entry)
 
     def content(self, path: str) -> bytes | None:
         """Return the content of a small file that indexes keep, following links; None if there is none."""
         found = self.resolve(path)
         if found is None or self.kind(found) != FILE:
             return None
-        place = self._places[found]
+        place = self.place(found)
         index = self.layers[place.layer].index
         if index.numbers["size"][place.entry] == 0:
             return b""
@@ -190,7 +206,7 @@ class View:
                 real = real.rpartition("/")[0]
                 continue
             step = f"{real}/{part}" if real else part
-            if step not in self._places:
+            if step not in self._numbers:
                 answer = None
                 break
             if step not in self._children and self.kind(step) == SYMLINK:
