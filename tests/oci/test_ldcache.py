@@ -165,5 +165,5 @@ def test_the_search_is_the_loaders(program: str, machine: View) -> None:
     [("libc.so.6", "libc.so.10", -1), ("liba.so", "liba.so", 0), ("libb.so", "liba.so", 1), ("lib1.so", "liba.so", 1)],
 )
 def test_names_are_compared_as_the_loader_does(one: str, other: str, sign: int) -> None:
-    found = ldcache._compare(one, other)
-    assert (found > 0) - (found < 0) == sign
+    first, second = ldcache._order(one), ldcache._order(other)
+    assert (first > second) - (first < second) == sign

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -194,6 +194,31 @@ class Columns:
         )
 
 
+class _Elves(Mapping[int, Elf]):
+    """What the loader reads of ELF files, made when it is asked for: of thousands planning asks for some hundred.
+
+    Args:
+        fields: Place of an entry -> what `Elf.fields` gave.
+        unescaped: Makes of these what they were.
+    """
+
+    def __init__(self, fields: Mapping[int, list[Any]], unescaped: Callable[[Any], Any]) -> None:
+        self._fields = fields
+        self._unescaped = unescaped
+        self._made: dict[int, Elf] = {}
+
+    def __getitem__(self, place: int) -> Elf:
+        if place not in self._made:
+            self._made[place] = Elf.from_fields(self._unescaped(self._fields[place]))
+        return self._made[place]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+
 def to_bytes(index: LayerIndex) -> bytes:
     """Return *index* as the content of a file that carries its own digest."""
     blobs = [
@@ -260,7 +285,7 @@ def from_bytes(content: bytes, *, what: str) -> LayerIndex:
         kinds=head["kinds"],
         targets={int(place): _unescaped(target) for place, target in head["targets"].items()},
         numbers=numbers,
-        elves={int(place): Elf.from_fields(unescaped(fields)) for place, fields in head["elves"].items()},
+        elves=_Elves({int(place): fields for place, fields in head["elves"].items()}, unescaped),
         attributes={int(place): found for place, found in head["attributes"].items()},
         contents=dict(zip(head["contents"], rest[len(points) :], strict=True)),
         folders={_unescaped(path): FolderSums(*sums) for path, sums in head["folders"].items()},

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fnmatch
 import functools
 import posixpath
+import re
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
@@ -40,6 +41,7 @@ _EXTENSION: Final = 1 << 62
 """Set in the last field of a line for a variant; the rest of the field is the number of its kind."""
 _EXTENSIONS_MAGIC: Final = 0xEAA42174
 _GENERATOR, _KINDS_OF_VARIANTS = 0, 1
+_DIGITS_OR_ONE: Final = re.compile(rb"[0-9]+|[^0-9]")
 
 
 @attrs.frozen(kw_only=True)
@@ -125,17 +127,9 @@ def libraries(view: View, machine: int, extra: Mapping[str, bytes] | None = None
 
 
 def _sorted(found: Iterable[Library]) -> list[Library]:
-    def compare(one: Library, other: Library) -> int:
-        return _compare(other.name, one.name) or other.flags - one.flags or _kinds(one.hwcaps, other.hwcaps)
-
-    return sorted(found, key=functools.cmp_to_key(compare))
-
-
-def _kinds(one: str, other: str) -> int:
-    """Compare kinds of variants: by name, and the baseline comes last, since the loader stops at it."""
-    if not one or not other:
-        return bool(other) - bool(one)
-    return (one > other) - (one < other)
+    """Return lines by falling name and flags; of variants the baseline comes last, since the loader stops at it."""
+    by_kind = sorted(found, key=lambda line: (not line.hwcaps, line.hwcaps))
+    return sorted(by_kind, key=lambda line: (_order(line.name), line.flags), reverse=True)
 
 
 @attrs.frozen(kw_only=True)
@@ -180,42 +174,15 @@ def _in_folder(view: View, folder: str, real: str, hwcaps: str = "") -> list[Lib
 def _better(name: str, is_link: bool, before: _Found) -> bool:  # noqa: FBT001
     if is_link != before.is_link:
         return before.is_link
-    return _compare(name, before.name) > 0
+    return _order(name) > _order(before.name)
 
 
-def _compare(one: str, other: str) -> int:
-    """Compare names as the loader does (_dl_cache_libcmp): digits by value, and after everything else."""
-    a, b = one.encode("utf-8", "surrogateescape") + b"\0", other.encode("utf-8", "surrogateescape") + b"\0"
-    i = j = 0
-    while a[i]:
-        if _is_digit(a[i]):
-            if not _is_digit(b[j]):
-                return 1
-            (first, i), (second, j) = _number(a, i), _number(b, j)
-            if first != second:
-                return first - second
-        elif _is_digit(b[j]):
-            return -1
-        elif a[i] != b[j]:
-            return _signed(a[i]) - _signed(b[j])
-        else:
-            i, j = i + 1, j + 1
-    return _signed(a[i]) - _signed(b[j])
-
-
-def _is_digit(byte: int) -> bool:
-    return 48 <= byte <= 57  # noqa: PLR2004 - "0" to "9"
-
-
-def _signed(byte: int) -> int:
-    return byte - 256 if byte > 127 else byte  # noqa: PLR2004 - char is signed
-
-
-def _number(text: bytes, place: int) -> tuple[int, int]:
-    start = place
-    while _is_digit(text[place]):
-        place += 1
-    return int(text[start:place]), place
+@functools.cache
+def _order(name: str) -> tuple[tuple[int, int], ...]:
+    """Return what names sort by, as the loader has it (_dl_cache_libcmp): digits by value, after everything else."""
+    parts = _DIGITS_OR_ONE.findall(name.encode("utf-8", "surrogateescape"))
+    # A char is signed, and the one that ends the name counts.
+    return (*((1, int(part)) if part.isdigit() else (0, (part[0] ^ 128) - 128) for part in parts), (0, 0))
 
 
 def render(found: Iterable[Library], *, generator: str = "tritonbuild") -> bytes:
