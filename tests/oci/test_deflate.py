@@ -51,3 +51,9 @@ def test_noise_does_no_harm(noise: bytes) -> None:
 def test_too_little_to_hold_a_header() -> None:
     assert deflate.find(b"") is None
     assert deflate.find(b"\x04" * 9) is None
+
+
+@pytest.mark.parametrize("level", [1, 6])
+def test_windows_lose_no_position(level: int) -> None:
+    piece = packed(tiny.noise(9, 200_000), level)[:60_001] + bytes(20) + tiny.noise(3, 30_000)
+    assert {*deflate._candidates(piece)} == {*deflate.block_starts(piece)}

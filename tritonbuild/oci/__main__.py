@@ -238,8 +238,9 @@ def _tell(options: argparse.Namespace, built: Built, places: Sequence[str]) -> N
 
 
 if __name__ == "__main__":
-    status = main()
+    if status := main():
+        sys.exit(status)
     sys.stdout.flush()
     sys.stderr.flush()
-    # All threads have ended, and what is in memory need not be taken apart piece by piece.
-    os._exit(status)
+    # All is done, and what is in memory need not be taken apart piece by piece.
+    os._exit(0)

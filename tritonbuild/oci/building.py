@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import attrs
@@ -12,10 +11,11 @@ import attrs
 from tritonbuild.errors import InvalidInputError
 from tritonbuild.oci import images, indexing, reading, result
 from tritonbuild.oci.cache import Cache
-from tritonbuild.oci.delivery import CORES, Delivery, pool, results
+from tritonbuild.oci.delivery import Delivery
 from tritonbuild.oci.descriptors import Descriptor
 from tritonbuild.oci.images import SourceImage
 from tritonbuild.oci.layerindex import LayerIndex
+from tritonbuild.oci.pipeline import CORES, pool, results
 from tritonbuild.oci.plan import Begun, Plan, Source, plan
 from tritonbuild.oci.reading import Layer
 from tritonbuild.oci.registry import Registries
@@ -84,12 +84,13 @@ class Builder:
     def sources(self, request: Request) -> tuple[SourceImage, SourceImage]:
         """Return full and base."""
         platform = request.platform or images.default_platform()
-        with ThreadPoolExecutor(2) as pool:
-            pending = [
-                pool.submit(images.find, place, self.registries, platform=platform)
-                for place in (request.full, request.base)
-            ]
-            full, base = (one.result() for one in pending)
+        with pool(2) as finders:
+            full, base = results(
+                [
+                    finders.submit(images.find, place, self.registries, platform=platform)
+                    for place in (request.full, request.base)
+                ]
+            )
         for name, image in (("full", full), ("base", base)):
             self._report(f"{name}: {image.name} is {image.manifest.digest[:19]}, {len(image.layers)} layers")
         return full, base

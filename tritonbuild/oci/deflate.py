@@ -3,8 +3,8 @@
 A gzip layer has to be read from its start, since a block refers to the 32 KiB before it and begins at any bit. A
 restart point is the bit at which a block begins, with those 32 KiB. Decompressors for Python do not tell where blocks
 begin, so they are found: the header of a block with its own Huffman codes (nearly all blocks of a layer) has a code
-whose lengths fill the code space exactly, which one bit position in some thousand does by chance. All positions of a
-piece are tested at once, with the bits of one large integer each standing for a position; what is left is
+whose lengths fill the code space exactly, which one bit position in some thousand does by chance. All positions of
+8 KiB are tested at once, with the bits of one large integer each standing for a position; what is left is
 decompressed, and must yield what the whole stream yields there. RFC 1951 describes the format.
 """
 
@@ -26,9 +26,10 @@ _CODE_LENGTHS: Final = 19
 _LOOKED: Final = 1 << 13
 """Bytes of which all positions are tested at once: a block of a layer has some ten thousand."""
 
-_OVERLAP: Final = 10
+_OVERLAP: Final = (_LONGEST_HEADER + 7) // 8
 _TRIED: Final = 2048
 _CONVINCING: Final = 1 << 15
+"""Bytes that have to decompress for a position to count; what they come to is compared later."""
 _NOT_ZERO: Final = re.compile(rb"[^\0]")
 
 
@@ -190,11 +191,14 @@ def joined(before: bytes, mask: int, stream: bytes) -> bytes:
 
 def find(piece: bytes) -> int | None:
     """Return the first bit position in *piece* from which it decompresses, or None."""
+    return next((position for position in _candidates(piece) if _decompresses(piece, position)), None)
+
+
+def _candidates(piece: bytes) -> Iterator[int]:
+    """Yield what `block_starts` does, looking no further than is asked; a few positions twice."""
     for start in range(0, len(piece), _LOOKED):
         for position in block_starts(piece[start : start + _LOOKED + _OVERLAP]):
-            if _decompresses(piece, 8 * start + position):
-                return 8 * start + position
-    return None
+            yield 8 * start + position
 
 
 def _decompresses(piece: bytes, position: int) -> bool:

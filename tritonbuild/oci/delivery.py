@@ -6,20 +6,18 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future
 from pathlib import Path
-from typing import BinaryIO, Final, TypeVar
+from typing import BinaryIO, Final
 
 from tritonbuild.errors import TritonBuildError
 from tritonbuild.oci.cache import Cache, chunks
 from tritonbuild.oci.descriptors import Descriptor, verified
 from tritonbuild.oci.images import SourceImage
 from tritonbuild.oci.items import NewLayer
-from tritonbuild.oci.pipeline import StoppedError
+from tritonbuild.oci.pipeline import CORES, StoppedError, pool, results
 from tritonbuild.oci.targets import Push, Target, Upload
 from tritonbuild.oci.writing import Written, write
-
-CORES: Final = max(1, min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
 
 STREAMED: Final = 8 << 20
 """Bytes from which on a layer is uploaded while it is written; smaller ones are asked for first."""
@@ -29,8 +27,6 @@ _MOVERS: Final = 4
 
 _IN_MEMORY: Final = 4 << 20
 """Bytes of a file that nobody reads soon, after which its pages are given up."""
-
-T = TypeVar("T")
 
 
 class Delivery:
@@ -71,7 +67,7 @@ class Delivery:
     def __enter__(self) -> Delivery:  # noqa: PYI034 - nothing inherits from it, and Self is of Python 3.11
         """Return this."""
         # Left in the opposite order: who hands work on ends before those who get it.
-        self._movers = self._stack.enter_context(pool(_MOVERS * len(self.targets)))
+        self._movers = {target: self._stack.enter_context(pool(_MOVERS)) for target in self.targets}
         self._packers = self._stack.enter_context(pool(CORES))
         self._writers = self._stack.enter_context(pool(CORES))
         return self
@@ -90,8 +86,8 @@ class Delivery:
 
     def take_over(self, base: SourceImage) -> None:
         """Begin to give the layers of *base* to the targets."""
-        for target in self.targets:
-            for blob in base.layers:
+        for blob in base.layers:
+            for target in self.targets:
                 self._move(target, blob, lambda blob=blob: base.origin.read(blob, 0, blob.size), base)  # type: ignore[misc]
 
     def take(self, blob: Descriptor, content: bytes) -> None:
@@ -104,15 +100,20 @@ class Delivery:
     ) -> None:
         source = image.reference if image else None
 
+        def one() -> None:
+            self._count(target.take(blob, self._guarded(content), source=source))
+
+        self._transfers.append(self._movers[target].submit(one))
+
+    def _guarded(self, content: Callable[[], Iterator[bytes]]) -> Callable[[], Iterator[bytes]]:
+        """Return *content*, which ends once the delivery is given up."""
+
         def guarded() -> Iterator[bytes]:
             for chunk in content():
                 self.go_on()
                 yield chunk
 
-        def one() -> None:
-            self._count(target.take(blob, guarded, source=source))
-
-        self._transfers.append(self._movers.submit(one))
+        return guarded
 
     def begin(self, layers: Sequence[NewLayer]) -> None:
         """Begin to write those of *layers* that were not begun yet, the largest first; no target has one yet."""
@@ -139,7 +140,8 @@ class Delivery:
         streamed = [target for target in self.targets if isinstance(target, Push) and layer.size >= STREAMED]
         done, uploads = self._layer(layer, streamed)
         for target in self.targets:
-            self._transfers.append(self._movers.submit(self._hand_over, target, done, uploads.get(target)))
+            mover = self._movers[target]
+            self._transfers.append(mover.submit(self._hand_over, target, done, uploads.get(target)))
         return done
 
     def _layer(self, layer: NewLayer, streamed: Sequence[Push]) -> tuple[Written, dict[Target, Upload]]:
@@ -155,6 +157,8 @@ class Delivery:
                     out = _Tee(self, file, [*uploads.values()], passing=len(uploads) == len(self.targets))
                     done = write(layer, out, self._packers, self.compression)
                     self.cache.keep_layer(key, file, done)
+                for upload in uploads.values():
+                    upload.end()
             except BaseException:
                 for upload in uploads.values():
                     upload.drop()
@@ -172,7 +176,7 @@ class Delivery:
         path = self.cache.blob(done.digest)
         blob = Descriptor(media_type=done.media_type, digest=done.digest, size=done.size)
         try:
-            self._count(target.take(blob, lambda: chunks(path), file=path))
+            self._count(target.take(blob, self._guarded(lambda: chunks(path)), verify=False))
         except TritonBuildError:
             # Whatever it was, a damaged file must not be found again.
             if not _is_whole(blob, path):
@@ -206,7 +210,8 @@ class _Tee:
         self._in_memory += len(chunk)
         if self._passing and self._in_memory >= _IN_MEMORY:
             # Has the kernel begin to write them, and free those that are written.
-            os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            with contextlib.suppress(OSError):
+                os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
             self._in_memory = 0
 
 
@@ -216,23 +221,3 @@ def _is_whole(blob: Descriptor, path: Path) -> bool:
             pass
         return True
     return False
-
-
-@contextlib.contextmanager
-def pool(size: int) -> Iterator[ThreadPoolExecutor]:
-    """Yield a pool of threads; what has not begun when something fails does not begin any more."""
-    threads = ThreadPoolExecutor(max(1, size))
-    try:
-        yield threads
-    except BaseException:
-        threads.shutdown(wait=True, cancel_futures=True)
-        raise
-    threads.shutdown(wait=True)
-
-
-def results(pending: Sequence[Future[T]]) -> list[T]:
-    """Return results once all are there; what one of them raises is raised at once."""
-    done, _ = wait(pending, return_when=FIRST_EXCEPTION)
-    for one in done:
-        one.result()
-    return [one.result() for one in pending]

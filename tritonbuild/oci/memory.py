@@ -15,10 +15,10 @@ _PARAMETERS: Final = {
 
 
 def keep_freed() -> None:
-    """Have freed memory kept for what is allocated next, where the C library is glibc.
+    """Have freed memory kept for what is allocated next, by whichever thread, where the C library is glibc.
 
-    A layer passes in pieces of up to a megabyte, each allocated and freed. By default glibc gives such a piece back to
-    the kernel, which clears the next one page by page.
+    A layer passes in pieces of up to a megabyte, each allocated and freed. Left to itself, glibc gives most of them
+    back to the kernel, which clears the next one page by page; and each thread keeps what it freed for itself.
     """
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import queue
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import Final, TypeVar
 
 T = TypeVar("T")
 
+CORES: Final = max(1, min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
 _POLL: Final = 0.1
 
 
 class StoppedError(Exception):
-    """The process is to end, and this thread with it."""
+    """What a thread works at was given up, or the whole process is to end, and the thread with it."""
 
 
 _stopping: Final = threading.Event()
@@ -97,3 +101,24 @@ def _taken(lane: queue.Queue[object]) -> object:
             return lane.get(timeout=_POLL)
         except queue.Empty:
             continue
+
+
+@contextlib.contextmanager
+def pool(size: int) -> Iterator[ThreadPoolExecutor]:
+    """Yield a pool of threads; what has not begun when something fails does not begin any more."""
+    threads = ThreadPoolExecutor(max(1, size))
+    try:
+        yield threads
+    except BaseException:
+        threads.shutdown(wait=True, cancel_futures=True)
+        raise
+    threads.shutdown(wait=True)
+
+
+def results(pending: Sequence[Future[T]]) -> list[T]:
+    """Return results once all are there; what one of them raises is raised at once."""
+    done, _ = wait(pending, return_when=FIRST_EXCEPTION)
+    for one in pending:
+        if one in done:
+            one.result()
+    return [one.result() for one in pending]

@@ -1,4 +1,4 @@
-"""What an image will hold, file by file and layer by layer, before a byte of it is written."""
+"""What an image will hold, file by file and layer by layer, before a target has any of it."""
 
 from __future__ import annotations
 

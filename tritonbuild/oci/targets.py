@@ -40,16 +40,14 @@ Content = Callable[[], Iterator[bytes]]
 class Target(Protocol):
     """Where a result goes."""
 
-    def take(
-        self, blob: Descriptor, content: Content, *, file: Path | None = None, source: Reference | None = None
-    ) -> int:
+    def take(self, blob: Descriptor, content: Content, *, source: Reference | None = None, verify: bool = True) -> int:
         """Have a blob; return how many bytes were moved.
 
         Args:
             blob: What it is.
             content: Its bytes, not verified.
-            file: Where it is on disk, if it is.
             source: A repository of a registry that has it.
+            verify: Whether they have to be verified even where whoever gets them does so.
         """
         ...
 
@@ -84,9 +82,7 @@ class Layout:
         """Return where a blob is."""
         return self.folder / "blobs" / digest.replace(":", "/")
 
-    def take(
-        self, blob: Descriptor, content: Content, *, file: Path | None = None, source: Reference | None = None
-    ) -> int:
+    def take(self, blob: Descriptor, content: Content, *, source: Reference | None = None, verify: bool = True) -> int:
         """Have a blob, whole or not at all."""
         path = self.path(blob.digest)
         with contextlib.suppress(OSError):
@@ -110,7 +106,9 @@ class Layout:
 
     def finish(self, image: Image, tags: Sequence[str]) -> None:
         """Have the image under *tags*; what had them before loses them."""
-        self._write(self.path(image.manifest.digest), [image.manifest_content])
+        # These are written anew, whatever is there.
+        for blob, content in ((image.config, image.config_content), (image.manifest, image.manifest_content)):
+            self._write(self.path(blob.digest), [content])
         self._write(self.folder / "oci-layout", [_LAYOUT])
         names = [_names(tag) for tag in tags]
         with self._alone():
@@ -183,11 +181,9 @@ class Archive:
         self.layout = Layout(self._scratch)
         self._files: dict[str, Path] = {}
 
-    def take(
-        self, blob: Descriptor, content: Content, *, file: Path | None = None, source: Reference | None = None
-    ) -> int:
+    def take(self, blob: Descriptor, content: Content, *, source: Reference | None = None, verify: bool = True) -> int:
         """Have a blob."""
-        return self.layout.take(blob, content, file=file)
+        return self.layout.take(blob, content)
 
     def finish(self, image: Image, tags: Sequence[str]) -> None:
         """Write the archive."""
@@ -247,9 +243,7 @@ class Push:
     def __init__(self, repository: Repository) -> None:
         self.repository = repository
 
-    def take(
-        self, blob: Descriptor, content: Content, *, file: Path | None = None, source: Reference | None = None
-    ) -> int:
+    def take(self, blob: Descriptor, content: Content, *, source: Reference | None = None, verify: bool = True) -> int:
         """Have a blob: there already, mounted from another repository of the registry, or uploaded."""
         repository = self.repository
         location = ""
@@ -261,11 +255,12 @@ class Push:
                 return 0
         elif repository.has(blob.digest):
             return 0
-        if file is not None:
-            repository.upload(blob, lambda: file.open("rb"), location=location)
-            return blob.size
         what = f"the blob {blob.digest[:19]}"
-        repository.upload(blob, lambda: _Stream(verified(content(), blob, what=what)), location=location)  # type: ignore[arg-type,return-value]
+
+        def stream() -> _Stream:
+            return _Stream(verified(content(), blob, what=what) if verify else content())
+
+        repository.upload(blob, stream, location=location)  # type: ignore[arg-type]  # it has what is needed of a file
         return blob.size
 
     def finish(self, image: Image, tags: Sequence[str]) -> None:
@@ -320,34 +315,45 @@ class Upload:
         self._repository = repository
         self._lane: queue.Queue[bytes | None] = queue.Queue(8)
         self._location = ""
-        self._ended = threading.Event()
+        self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upload", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
-        with contextlib.suppress(TritonBuildError, HTTPError, StoppedError):
-            self._location = self._repository.stream(self._chunks())
-        self._ended.set()
+        try:
+            with contextlib.suppress(TritonBuildError, HTTPError, OSError, StoppedError):
+                self._location = self._repository.stream(self._chunks())
+        finally:
+            self._over.set()
 
     def _chunks(self) -> Iterator[bytes]:
-        while (chunk := self._lane.get()) is not None:
-            go_on()
+        while (chunk := self._next()) is not None:
             if chunk:
                 yield chunk
+
+    def _next(self) -> bytes | None:
+        while not self._over.is_set():
+            go_on()
+            with contextlib.suppress(queue.Empty):
+                return self._lane.get(timeout=_POLL)
+        raise StoppedError
+
+    def _put(self, chunk: bytes | None) -> None:
+        while not self._over.is_set():
+            with contextlib.suppress(queue.Full):
+                self._lane.put(chunk, timeout=_POLL)
+                return
 
     def write(self, chunk: bytes) -> None:
         """Send the next bytes, or drop them if the upload has failed."""
         self._put(chunk)
 
-    def _put(self, chunk: bytes | None) -> None:
-        while not self._ended.is_set():
-            with contextlib.suppress(queue.Full):
-                self._lane.put(chunk, timeout=_POLL)
-                return
+    def end(self) -> None:
+        """Say that there are no more bytes."""
+        self._put(None)
 
     def finish(self, digest: str) -> bool:
-        """End the upload; return whether the registry has the layer."""
-        self._put(None)
+        """Have the registry take what was sent, which has ended; return whether it has the layer."""
         self._thread.join()
         if not self._location:
             return False
@@ -358,9 +364,7 @@ class Upload:
 
     def drop(self) -> None:
         """Give the upload up."""
-        self._ended.set()
-        with contextlib.suppress(queue.Full):
-            self._lane.put_nowait(None)
+        self._over.set()
 
 
 class _Stream:
