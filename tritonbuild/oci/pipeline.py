@@ -8,7 +8,7 @@ import queue
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -40,6 +40,42 @@ def pause(seconds: float) -> None:
         raise StoppedError
 
 
+class Lane(Generic[T]):
+    """A way for items from one thread to another, until one of them closes it or the process is to end.
+
+    Args:
+        depth: How many items it holds.
+    """
+
+    def __init__(self, depth: int) -> None:
+        self._items: queue.Queue[T] = queue.Queue(depth)
+        self._closed = threading.Event()
+
+    def put(self, item: T) -> bool:
+        """Put an item once there is room for it; return whether that was done."""
+        while not self._closed.is_set() and not _stopping.is_set():
+            with contextlib.suppress(queue.Full):
+                self._items.put(item, timeout=_POLL)
+                return True
+        return False
+
+    def take(self) -> T:
+        """Return the next item once there is one.
+
+        Raises:
+            StoppedError: There will be none.
+        """
+        while not self._closed.is_set():
+            go_on()
+            with contextlib.suppress(queue.Empty):
+                return self._items.get(timeout=_POLL)
+        raise StoppedError
+
+    def close(self) -> None:
+        """Have no item put or taken any more."""
+        self._closed.set()
+
+
 class _Failed:
     def __init__(self, error: BaseException) -> None:
         self.error = error
@@ -48,35 +84,23 @@ class _Failed:
 _END: Final = object()
 
 
-def ahead(  # noqa: C901 - a thread, and its end in every case
-    items: Iterable[T], *, depth: int = 4
-) -> Generator[T, None, None]:
+def ahead(items: Iterable[T], *, depth: int = 4) -> Generator[T, None, None]:
     """Yield *items*, which are taken in a thread of their own, up to *depth* before they are asked for.
 
     What *items* raises is raised here. A consumer that stops early ends the thread, and closes *items*.
     """
-    lane: queue.Queue[object] = queue.Queue(depth)
-    stopped = threading.Event()
-
-    def put(item: object) -> bool:
-        while not stopped.is_set() and not _stopping.is_set():
-            try:
-                lane.put(item, timeout=_POLL)
-            except queue.Full:
-                continue
-            return True
-        return False
+    lane: Lane[object] = Lane(depth)
 
     def work() -> None:
         iterator: Iterator[T] = iter(items)
         try:
             for item in iterator:
-                if not put(item):
+                if not lane.put(item):
                     break
             else:
-                put(_END)
+                lane.put(_END)
         except BaseException as error:  # noqa: BLE001 - it is raised in the thread that waits for the items
-            put(_Failed(error))
+            lane.put(_Failed(error))
         finally:
             close = getattr(iterator, "close", None)
             if close is not None:
@@ -85,22 +109,13 @@ def ahead(  # noqa: C901 - a thread, and its end in every case
     thread = threading.Thread(target=work, name="ahead", daemon=True)
     thread.start()
     try:
-        while (item := _taken(lane)) is not _END:
+        while (item := lane.take()) is not _END:
             if isinstance(item, _Failed):
                 raise item.error
             yield item  # type: ignore[misc]  # the two others were handled
     finally:
-        stopped.set()
+        lane.close()
         thread.join()
-
-
-def _taken(lane: queue.Queue[object]) -> object:
-    while True:
-        go_on()
-        try:
-            return lane.get(timeout=_POLL)
-        except queue.Empty:
-            continue
 
 
 @contextlib.contextmanager

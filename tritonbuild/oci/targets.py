@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import queue
 import secrets
 import shutil
 import tarfile
@@ -21,7 +20,7 @@ from tritonbuild.errors import InvalidInputError, TritonBuildError
 from tritonbuild.oci import descriptors
 from tritonbuild.oci.cache import chunks, no_room
 from tritonbuild.oci.descriptors import REF_NAME, Descriptor, from_json, to_json, verified
-from tritonbuild.oci.pipeline import StoppedError, go_on
+from tritonbuild.oci.pipeline import Lane, StoppedError
 from tritonbuild.oci.registry import Repository
 from tritonbuild.oci.result import Image
 from tritonbuild.oci.transport import UnavailableError
@@ -30,7 +29,6 @@ from tritonbuild.reference import Reference, parse_reference
 _LAYOUT: Final = to_json({"imageLayoutVersion": "1.0.0"})
 _IMAGE_NAME: Final = "io.containerd.image.name"
 _BLOCK: Final = 512
-_POLL: Final = 0.1
 _NOT_FOUND: Final = 404
 
 Content = Callable[[], Iterator[bytes]]
@@ -179,7 +177,6 @@ class Archive:
         except OSError as error:
             raise no_room(error, path.parent) from error
         self.layout = Layout(self._scratch)
-        self._files: dict[str, Path] = {}
 
     def take(self, blob: Descriptor, content: Content, *, source: Reference | None = None, verify: bool = True) -> int:
         """Have a blob."""
@@ -313,9 +310,8 @@ class Upload:
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
-        self._lane: queue.Queue[bytes | None] = queue.Queue(8)
+        self._lane: Lane[bytes | None] = Lane(8)
         self._location = ""
-        self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upload", daemon=True)
         self._thread.start()
 
@@ -324,33 +320,20 @@ class Upload:
             with contextlib.suppress(TritonBuildError, HTTPError, OSError, StoppedError):
                 self._location = self._repository.stream(self._chunks())
         finally:
-            self._over.set()
+            self._lane.close()
 
     def _chunks(self) -> Iterator[bytes]:
-        while (chunk := self._next()) is not None:
+        while (chunk := self._lane.take()) is not None:
             if chunk:
                 yield chunk
 
-    def _next(self) -> bytes | None:
-        while not self._over.is_set():
-            go_on()
-            with contextlib.suppress(queue.Empty):
-                return self._lane.get(timeout=_POLL)
-        raise StoppedError
-
-    def _put(self, chunk: bytes | None) -> None:
-        while not self._over.is_set():
-            with contextlib.suppress(queue.Full):
-                self._lane.put(chunk, timeout=_POLL)
-                return
-
     def write(self, chunk: bytes) -> None:
         """Send the next bytes, or drop them if the upload has failed."""
-        self._put(chunk)
+        self._lane.put(chunk)
 
     def end(self) -> None:
         """Say that there are no more bytes."""
-        self._put(None)
+        self._lane.put(None)
 
     def finish(self, digest: str) -> bool:
         """Have the registry take what was sent, which has ended; return whether it has the layer."""
@@ -364,7 +347,7 @@ class Upload:
 
     def drop(self) -> None:
         """Give the upload up."""
-        self._over.set()
+        self._lane.close()
 
 
 class _Stream:
