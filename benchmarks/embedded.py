@@ -131,7 +131,7 @@ def with_embedded(folder: Path, host: str, results: Results) -> dict[str, Any]:
     def build(names: Sequence[str], tag: str, cache: Path) -> None:
         request, facts = folder / "request", folder / "facts"
         request.write_text(embedded.document(composition(host, names)))
-        argv = [sys.executable, "-m", "tritonbuild.oci", f"--file={request}", f"--tag={host}/{tag}", "--push"]
+        argv = [sys.executable, "-m", "tritonbuild.embedded", f"--file={request}", f"--tag={host}/{tag}", "--push"]
         done = subprocess.run(
             [*argv, f"--cache-dir={cache}", f"--metadata-file={facts}"], check=True, capture_output=True, text=True
         )

@@ -14,6 +14,8 @@ from typing import Any
 import hypothesis
 import pytest
 
+pytest_plugins = ["tests.tiny.bench"]
+
 REQUIRE = "--require-engine"
 DAEMONS = {"docker": "docker", "buildx": "docker", "nerdctl": "containerd", "buildctl": "containerd"}
 """What the daemons of a lab are called here."""

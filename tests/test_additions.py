@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tritonbuild import additions, context
+from tritonbuild import additions, build_context
 from tritonbuild.composition import Composition
 from tritonbuild.errors import InvalidInputError
 from tritonbuild.recipe import containerfile
@@ -272,7 +272,7 @@ def test_folders_and_files_go_where_they_are_to_go(tmp_path: Path) -> None:
     (source / "deep" / "file").write_text("text")
     (source / "relative").symlink_to("deep/file")
     (source / "absolute").symlink_to(source / "deep")
-    context.fill(target, [("backends/a", source), ("requirements/0.txt", source / "deep" / "file")])
+    build_context.fill(target, [("backends/a", source), ("requirements/0.txt", source / "deep" / "file")])
     assert (target / "backends/a/deep/file").read_text() == "text"
     assert (target / "backends/a/relative").readlink() == Path("deep/file")
     assert (target / "backends/a/absolute").readlink() == Path("deep")
@@ -287,7 +287,7 @@ def test_a_link_that_leads_out_is_refused(tmp_path: Path, link: str) -> None:
     (source / "link").symlink_to(link)
     (tmp_path / "context").mkdir()
     with pytest.raises(InvalidInputError, match="leads out of"):
-        context.fill(tmp_path / "context", [("a", source)])
+        build_context.fill(tmp_path / "context", [("a", source)])
     assert not os.path.lexists(tmp_path / "context" / "a" / "link")
 
 
@@ -296,7 +296,7 @@ def test_two_repositories_with_one_model_are_refused(tmp_path: Path) -> None:
         (tmp_path / name / "model").mkdir(parents=True)
     (tmp_path / "context").mkdir()
     with pytest.raises(InvalidInputError, match="two folders have 'model'"):
-        context.fill(tmp_path / "context", [("models", tmp_path / "a"), ("models", tmp_path / "b")])
+        build_context.fill(tmp_path / "context", [("models", tmp_path / "a"), ("models", tmp_path / "b")])
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
@@ -304,7 +304,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "context").mkdir()
     os.mkfifo(tmp_path / "a" / "pipe")
     with pytest.raises(InvalidInputError, match="is neither a file nor a folder"):
-        context.fill(tmp_path / "context", [("a", tmp_path / "a")])
+        build_context.fill(tmp_path / "context", [("a", tmp_path / "a")])
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=200)

@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 import tritonbuild
-from tritonbuild import Engine, Health, building
+from tritonbuild import Engine, Health, run_build
 from tritonbuild.errors import (
     BuildFailedError,
     BuildTimeoutError,
@@ -131,7 +131,7 @@ def test_the_containerfile_is_written_while_the_probe_goes_on() -> None:
 
     engine = attrs.evolve(builder(), health=health, binary="/there/is/none")
     with pytest.raises(UnhealthyEngineError, match="its health probe says no"):
-        building.build_text(engine, document, ("a",), options={})
+        run_build.build_text(engine, document, ("a",), options={})
 
 
 def test_an_unhealthy_engine_builds_nothing(fake_program: FakeProgram, temporary: Path) -> None:
@@ -246,7 +246,7 @@ def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
 def test_old_logs_are_removed(fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     fake_program("fake", WRITES_ID)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr(building, "_KEPT_LOGS", 3)
+    monkeypatch.setattr(run_build, "_KEPT_LOGS", 3)
     for _ in range(6):
         build(builder())
     assert len(list((tmp_path / "tritonbuild" / "logs").iterdir())) == 4

@@ -155,6 +155,6 @@ def test_a_disk_that_is_nearly_full(
     )
     fake_program(engine, f'if [ "$1" = --version ]; then echo buildah version 1.28.2; exit; fi; {answer}')
     assert tritonbuild.health(engine)
-    monkeypatch.setattr("tritonbuild.backends.probing.LOW_SPACE", 1 << 60)
+    monkeypatch.setattr("tritonbuild.backends._probe.LOW_SPACE", 1 << 60)
     reason = tritonbuild.probe(engine).reason
     assert re.fullmatch(rf"the disk of its storage {tmp_path} is nearly full: \d+ MiB free", reason)

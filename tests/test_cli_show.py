@@ -271,7 +271,7 @@ ENGINES = {engine.name for engine in backends.engines()}
 # What a command line that names an engine and components does without.
 UNNEEDED = (
     *("importlib.metadata", "psutil", "tomllib", "tritonbuild.cli.models", "tritonbuild.modelrepo"),
-    *("tritonbuild.oci", "tritonbuild.testing"),
+    *("tritonbuild.embedded", "tritonbuild.testing"),
 )
 
 

@@ -10,7 +10,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tritonbuild import flags, tokens
+from tritonbuild import flags, masking
 from tritonbuild.errors import InvalidInputError, UnknownNameError
 
 TABLE: flags.Table = {
@@ -402,7 +402,7 @@ def test_any_text_is_one_token_or_an_error(value: str) -> None:
     ],
 )
 def test_credentials_are_masked(token: str, shown: str) -> None:
-    assert tokens.mask(["build", token, "."]) == ["build", shown, "."]
+    assert masking.mask(["build", token, "."]) == ["build", shown, "."]
 
 
 @pytest.mark.parametrize(
@@ -423,12 +423,12 @@ def test_credentials_are_masked(token: str, shown: str) -> None:
     ],
 )
 def test_what_is_no_credential_is_shown(token: str) -> None:
-    assert tokens.mask([token]) == [token]
+    assert masking.mask([token]) == [token]
 
 
 def test_a_credential_in_the_next_token_is_masked() -> None:
     argv = ["--creds", "me:hunter2", "--build-arg", "TOKEN=x", "--secret", "id=a", "--creds", "--load", "."]
-    assert tokens.mask(argv) == [
+    assert masking.mask(argv) == [
         "--creds",
         "***",
         "--build-arg",
@@ -445,13 +445,13 @@ def test_a_credential_in_the_next_token_is_masked() -> None:
 def test_no_part_of_a_credential_is_left(name: str, value: str) -> None:
     for option, flag in (("build_arg", "--build-arg="), ("label", "--opt=label:")):
         argv = render(**{option: {name: value}})
-        assert tokens.mask(argv) == [f"{flag}{name}=***"]
+        assert masking.mask(argv) == [f"{flag}{name}=***"]
     argv = render(output={"type": "x", name: value})
-    assert tokens.mask(argv) == [f"--output=type=x,{name}=***"]
+    assert masking.mask(argv) == [f"--output=type=x,{name}=***"]
 
 
 @given(st.lists(st.text()))
 def test_masking_takes_any_tokens(argv: list[str]) -> None:
-    masked = tokens.mask(argv)
+    masked = masking.mask(argv)
     assert len(masked) == len(argv)
-    assert tokens.mask(masked) == masked
+    assert masking.mask(masked) == masked

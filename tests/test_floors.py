@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import graphlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,30 +14,26 @@ import tritonbuild
 
 PACKAGE = Path(tritonbuild.__file__).parent
 
-FLOORS = {
-    "errors": 0,
-    "tokens": 0,
-    "flags": 1,
-    "process": 1,
-    "reference": 1,
-    "additions": 1,
-    "containerfile": 1,
-    "context": 1,
-    "catalog": 1,
-    "engine": 2,
-    "composition": 2,
-    "oci": 2,
-    "recipe": 3,
-    "modelrepo": 3,
-    "backends": 3,
-    "building": 3,
-    "configurations": 3,
-    "api": 4,
-    "testing": 6,
-    "__init__": 5,
-    "cli": 6,
-    "__main__": 7,
-}
+STOREYS = (
+    ("errors", "masking", "dirs"),
+    ("threads", "flags", "process", "reference", "containerfile", "additions", "build_context", "catalog"),
+    ("engine", "composition", "modelrepo", "oci"),
+    ("layers",),
+    ("rootfs",),
+    ("recipe", "embedded", "source_check"),
+    ("backends",),
+    ("run_build",),
+    ("api",),
+    ("__init__",),
+    ("testing", "cli"),
+    ("__main__",),
+)
+"""The rooms from the ground up. `oci`, `layers` and `rootfs` share a floor of docs/design.md, one above the other."""
+
+FLOORS = {room: number for number, rooms in enumerate(STOREYS) for room in rooms}
+
+LARGEST_MODULE = 300
+"""Lines of a module; data stands in JSON."""
 
 DEFERRED = {"cli.app", "cli.models", "modelrepo", "recipe"}
 """What may be imported inside a function: what many command lines do without, or load while an engine is probed, and
@@ -92,6 +90,32 @@ def test_own_modules_are_imported_at_the_top_only(path: Path) -> None:
     inner = [(node.lineno, name) for node, name in imports(tree) if id(node) not in top and name not in DEFERRED]
     assert not inner
     assert "TYPE_CHECKING" not in path.read_text(encoding="utf-8")
+
+
+PACKAGES = sorted({path.parent for path in MODULES} - {PACKAGE})
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
+def test_no_module_of_a_package_imports_itself_in_a_circle(package: Path) -> None:
+    graph = {
+        dotted(path): {name for _, name in imports(ast.parse(path.read_text(encoding="utf-8"))) if name != dotted(path)}
+        for path in package.glob("*.py")
+    }
+    own = {module: {name for name in names if name in graph} for module, names in graph.items()}
+    graphlib.TopologicalSorter(own).prepare()
+
+
+def test_every_module_stands_on_a_floor() -> None:
+    assert {room(module) for module in NAMES} <= FLOORS.keys()
+
+
+def test_no_room_holds_more_than_a_fifth_and_no_module_more_than_300_lines() -> None:
+    lines = {dotted(path): path.read_text(encoding="utf-8").count("\n") for path in MODULES}
+    rooms: Counter[str] = Counter()
+    for module, count in lines.items():
+        rooms[room(module)] += count
+    assert max(rooms.values()) <= sum(rooms.values()) / 5, rooms.most_common(3)
+    assert {module: count for module, count in lines.items() if count > LARGEST_MODULE} == {}
 
 
 def test_a_breach_is_found() -> None:

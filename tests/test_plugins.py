@@ -13,7 +13,7 @@ import pytest
 
 from tests.test_cli import run
 from tritonbuild import backends
-from tritonbuild.backends import plugins
+from tritonbuild.backends import _plugins
 from tritonbuild.errors import InvalidInputError, TritonBuildError
 
 LIMA = Path(__file__).parent.parent / "docs" / "examples" / "lima.py"
@@ -40,15 +40,15 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_a_file_is_loaded_once(tmp_path: Path) -> None:
     file = tmp_path / "engines.py"
     file.write_text(ENGINE)
-    plugins.load(str(file))
-    plugins.load(str(file))
+    _plugins.load(str(file))
+    _plugins.load(str(file))
     assert backends.get_backend("mine").binary == "mine"
 
 
 def test_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "plugged.py").write_text(ENGINE)
     monkeypatch.syspath_prepend(tmp_path)
-    plugins.load("plugged")
+    _plugins.load("plugged")
     assert backends.get_backend("mine").binary == "mine"
 
 
@@ -57,7 +57,7 @@ def installed(folder: Path, module: str) -> None:
     metadata = folder / "plugged-1.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: plugged\nVersion: 1\n")
-    (metadata / "entry_points.txt").write_text(f"[{plugins.GROUP}]\nmine = {module}\n")
+    (metadata / "entry_points.txt").write_text(f"[{_plugins.GROUP}]\nmine = {module}\n")
 
 
 def test_an_installed_package_is_found_by_the_library_and_the_command_line(
@@ -89,14 +89,14 @@ def test_a_plug_in_that_breaks(text: str, message: str, tmp_path: Path) -> None:
     file = tmp_path / "engines.py"
     file.write_text(text)
     with pytest.raises(TritonBuildError) as caught:
-        plugins.load(str(file))
+        _plugins.load(str(file))
     assert str(caught.value).startswith(message.format(file=str(file)))
 
 
 @pytest.mark.parametrize("name", ["nonsense_that_is_not_there", "./none.py", "/"])
 def test_a_plug_in_that_is_not_there(name: str) -> None:
     with pytest.raises(InvalidInputError):
-        plugins.load(name)
+        _plugins.load(name)
 
 
 def test_the_command_line_builds_with_a_plug_in(fake_program: FakeProgram, tmp_path: Path) -> None:

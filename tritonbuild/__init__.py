@@ -32,8 +32,9 @@ _HOMES = {
     "registered": "backends",
     "unregister_backend": "backends",
 }
-"""Public name -> its module, which is loaded when the name is first asked for: `python -m tritonbuild.oci` and most
-commands need few of them. `__init__.pyi` says the same to type checkers.
+"""Public name -> its module, which is loaded when the name is first used: most commands need few of them.
+
+`__init__.pyi` says the same to type checkers.
 """
 __all__ = [*_HOMES]  # noqa: PLE0604 - texts, of which ruff sees none
 

@@ -1,6 +1,5 @@
 from tritonbuild.api import Plan, build, get_containerfile, health, plan, probe
 from tritonbuild.backends import get_backend, register_backend, registered, unregister_backend
-from tritonbuild.building import BuildResult
 from tritonbuild.composition import Composition
 from tritonbuild.engine import Engine, Health
 from tritonbuild.errors import (
@@ -12,6 +11,7 @@ from tritonbuild.errors import (
     UnknownNameError,
     VerificationError,
 )
+from tritonbuild.run_build import BuildResult
 
 __all__ = [
     "BuildFailedError",

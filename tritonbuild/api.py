@@ -12,13 +12,13 @@ from typing import Any, Final
 
 import attrs
 
-from tritonbuild import backends, configurations
+from tritonbuild import backends, source_check
 from tritonbuild import engine as engines
-from tritonbuild.building import BuildResult, build_text, write_containerfile
 from tritonbuild.composition import RUNTIMES, Composition
 from tritonbuild.engine import Engine, Health
 from tritonbuild.errors import InvalidInputError
 from tritonbuild.reference import parse_reference
+from tritonbuild.run_build import BuildResult, build_text, write_containerfile
 
 DEFAULT_TAG: Final = "tritonserver"
 """The image's name where none is given, as with compose.py."""
@@ -212,9 +212,9 @@ def build(  # noqa: PLR0913 - DESIGN's signature, and what concerns the run
         engine, answer = backends.get_backend(backend), None
 
     def starts(health: Health, argv: Sequence[str]) -> None:
-        if configurations.named(wanted):
-            environments = configurations.read(wanted, engine, engine_options, {**engine.env, **health.env})
-            for note in configurations.check(wanted, environments):
+        if source_check.named(wanted):
+            environments = source_check.read(wanted, engine, engine_options, {**engine.env, **health.env})
+            for note in source_check.check(wanted, environments):
                 if on_note:
                     on_note(note)
         if on_start:

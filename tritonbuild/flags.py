@@ -21,7 +21,7 @@ from typing import Any, Final, TypeAlias
 from attrs import evolve, frozen
 
 from tritonbuild.errors import InvalidInputError, UnknownNameError
-from tritonbuild.tokens import MASK, csv_line, looks_like_credential, mask_token
+from tritonbuild.masking import MASK, csv_line, looks_like_credential, mask_token
 
 ALIASES: Final = {"image_tag": "tag"}
 """Other names of options, as BentoML has them."""

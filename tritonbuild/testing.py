@@ -30,11 +30,11 @@ import psutil
 import typer
 
 from tritonbuild import backends
-from tritonbuild.backends import plugins
-from tritonbuild.building import BuildResult, build_text
+from tritonbuild.backends import _plugins
 from tritonbuild.engine import Engine, Health, probe
 from tritonbuild.errors import BuildFailedError, BuildTimeoutError, TritonBuildError
 from tritonbuild.reference import is_digest
+from tritonbuild.run_build import BuildResult, build_text
 
 TAG: Final = "tritonbuild-conformance"
 
@@ -167,7 +167,7 @@ def _run(
 ) -> None:
     """Run every check against ENGINE; exit with 1 if one fails."""
     for name in plugin:
-        plugins.load(name)
+        _plugins.load(name)
     subject = Subject(engine=backends.get_backend(engine), base=base)
     failed = 0
     for check in CHECKS:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tritonbuild.backends import archives
+from tritonbuild.backends import _archives
 from tritonbuild.errors import TritonBuildError
 
 
@@ -59,7 +59,7 @@ def blob(files: dict[str, bytes], descriptor: dict[str, Any]) -> bytes:
 def test_the_image_stays_as_it_is(tmp_path: Path) -> None:
     layers = {"one": b"1" * 3000, "two": gzip.compress(b"2", mtime=0), "three": b"\x28\xb5\x2f\xfd"}
     config = saved(tmp_path / "saved", layers, linked=True)
-    archives.oci_archive(str(tmp_path / "saved"), str(tmp_path / "oci"), ["a", "reg:5/b:1"])
+    _archives.oci_archive(str(tmp_path / "saved"), str(tmp_path / "oci"), ["a", "reg:5/b:1"])
     files = read(tmp_path / "oci")
     assert json.loads(files["oci-layout"]) == {"imageLayoutVersion": "1.0.0"}
     first, second = json.loads(files["index.json"])["manifests"]
@@ -83,11 +83,11 @@ def test_the_image_stays_as_it_is(tmp_path: Path) -> None:
 def test_what_is_no_archive(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "saved").write_bytes(content)
     with pytest.raises(TritonBuildError, match="the engine saved no docker archive of one image: "):
-        archives.oci_archive(str(tmp_path / "saved"), str(tmp_path / "oci"), [])
+        _archives.oci_archive(str(tmp_path / "saved"), str(tmp_path / "oci"), [])
 
 
 def test_an_archive_of_two_images(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "saved", "w") as archive:
         add(archive, "manifest.json", b"[{}, {}]")
     with pytest.raises(TritonBuildError, match="the engine saved no docker archive of one image: "):
-        archives.oci_archive(str(tmp_path / "saved"), str(tmp_path / "oci"), [])
+        _archives.oci_archive(str(tmp_path / "saved"), str(tmp_path / "oci"), [])

@@ -9,8 +9,8 @@ from typing import Any, Final
 import pytest
 
 import tritonbuild
-from tritonbuild import building
-from tritonbuild.backends import translation
+from tritonbuild import run_build
+from tritonbuild.backends import _translation
 from tritonbuild.engine import Engine, Health
 from tritonbuild.errors import BuildFailedError, InvalidInputError
 
@@ -225,7 +225,7 @@ def test_what_is_refused(
 @pytest.mark.parametrize("engine", ENGINES)
 def test_every_option_is_known_to_every_engine(engine: str) -> None:
     """So that the command line reads it, and an engine that cannot says so itself."""
-    assert set(translation.UNIFIED) <= set(tritonbuild.get_backend(engine).options)
+    assert set(_translation.UNIFIED) <= set(tritonbuild.get_backend(engine).options)
 
 
 def test_what_engines_declare_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,7 +252,10 @@ def test_what_engines_declare_is_true(tmp_path: Path, monkeypatch: pytest.Monkey
             except InvalidInputError:
                 can = False
             # docker takes several platforms, and its daemon says whether it can build them.
-            declared = engine in translation.engines_that_can(what) or (what, engine) == ("several platforms", "docker")
+            declared = engine in _translation.engines_that_can(what) or (what, engine) == (
+                "several platforms",
+                "docker",
+            )
             assert (what, engine, can) == (what, engine, declared)
 
 
@@ -452,7 +455,7 @@ HEALTHY: Final = Health(ok=True, engine="x", version="99.0")
 
 def run(engine: str, **options: Any) -> tritonbuild.BuildResult:
     """A build on a recording program, its daemon's answer made up."""
-    return building.build_text(tritonbuild.get_backend(engine), "FROM a\n", (TAG,), health=HEALTHY, options=options)
+    return run_build.build_text(tritonbuild.get_backend(engine), "FROM a\n", (TAG,), health=HEALTHY, options=options)
 
 
 METADATA_CASES: Final = [
@@ -537,7 +540,7 @@ def test_an_option_of_a_newer_version(engine: str, fake_program: FakeProgram) ->
     calls = fake_program(engine, "exit 1")
     old = Health(ok=True, engine=engine, version="0.11")
     with pytest.raises(InvalidInputError) as caught:
-        building.build_text(record, "FROM a\n", (TAG,), health=old, options=options)
+        run_build.build_text(record, "FROM a\n", (TAG,), health=old, options=options)
     since = record.options[name].since
     assert (
         str(caught.value) == f"option {name!r} of engine {engine!r} needs {engine} {since} or newer, and this is 0.11"
@@ -549,7 +552,7 @@ def test_dockers_options_count_by_its_client(fake_program: FakeProgram) -> None:
     fake_program("docker", "exit 1")
     old = Health(ok=True, engine="docker", version="28.0", client="18.06.1", features=frozenset({"buildkit"}))
     with pytest.raises(InvalidInputError) as caught:
-        building.build_text(
+        run_build.build_text(
             tritonbuild.get_backend("docker"), "FROM a\n", (TAG,), health=old, options={"secret": "id=a"}
         )
     assert str(caught.value) == "option 'secret' of engine 'docker' needs docker 18.09 or newer, and this is 18.06.1"

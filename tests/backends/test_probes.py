@@ -13,7 +13,7 @@ import pytest
 
 import tritonbuild
 from tests.services import ServiceError, hung_socket, refused_socket, tools
-from tritonbuild.backends import docker, nerdctl, probing
+from tritonbuild.backends import _probe, docker, nerdctl
 
 FakeProgram = Callable[[str, str], Path]
 
@@ -258,7 +258,7 @@ def test_dockers_disk_is_looked_at_where_it_is_here(
     engine: str, fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     fake_program("docker", dockers(root=str(tmp_path)))
-    monkeypatch.setattr(probing, "LOW_SPACE", 1 << 60)
+    monkeypatch.setattr(_probe, "LOW_SPACE", 1 << 60)
     health = tritonbuild.probe(engine)
     assert health.reason.startswith(f"the disk of its storage {tmp_path} is nearly full: ")
     assert health.hint == "remove images that are no longer needed, or move its storage"
@@ -360,7 +360,7 @@ def test_a_socket_that_never_answers(
     engine: str, program: str, variable: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     needs(program, monkeypatch)
-    monkeypatch.setattr(probing, "TIMEOUT", 0.7)
+    monkeypatch.setattr(_probe, "TIMEOUT", 0.7)
     with hung_socket(tmp_path) as socket:
         monkeypatch.setenv(variable, f"unix://{socket}")
         health = tritonbuild.probe(engine)
@@ -371,4 +371,4 @@ def test_a_socket_that_never_answers(
 
 
 def test_json_of_a_probe_is_read_among_other_lines() -> None:
-    assert probing.json_object("warning\n" + json.dumps({"a": {"b": 1}}) + "\nmore") == {"a": {"b": 1}}
+    assert _probe.json_object("warning\n" + json.dumps({"a": {"b": 1}}) + "\nmore") == {"a": {"b": 1}}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
-from tritonbuild import flags, tokens
+from tritonbuild import flags, masking
 from tritonbuild.errors import InvalidInputError
 
 TESTS = Path(__file__).parent.parent
@@ -189,11 +189,11 @@ def test_every_secret_option_is_masked(engine: str) -> None:
     for name, kind in TABLES[engine].items():
         if kind.secret:
             argv = flags.render(TABLES[engine], {name: "me:hunter2"}, engine=engine)
-            assert tokens.mask(argv) == [f"{kind.spelling(name)}=***"]
+            assert masking.mask(argv) == [f"{kind.spelling(name)}=***"]
 
 
 @ENGINES
 def test_no_switch_is_mistaken_for_a_credential(engine: str) -> None:
     argv = [kind.spelling(name) for name, kind in TABLES[engine].items() if kind.texts is flags.switch.texts]
     for token in argv:
-        assert tokens.mask([token, "."]) == [token, "."]
+        assert masking.mask([token, "."]) == [token, "."]

@@ -26,9 +26,9 @@ from tests import services
 from tests.integration.conftest import NEW
 from tests.integration.labs import ENGINES, Lab
 from tritonbuild import backends, flags, process, testing
-from tritonbuild.building import BuildResult
 from tritonbuild.engine import probe
 from tritonbuild.errors import BuildFailedError
+from tritonbuild.run_build import BuildResult
 
 DAEMONS = {
     "docker": "DOCKER_HOST",

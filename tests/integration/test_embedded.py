@@ -17,8 +17,8 @@ from tests.integration.conftest import make_lab
 from tests.integration.labs import EMBEDDED, Lab, Sources
 from tests.integration.test_compose import MADE_BY_THE_RUNNER, WRITTEN_HERE, models
 from tests.integration.test_runtimes import own_backend
-from tests.oci.test_wheels import wheel
 from tests.replica import Replica, ask, oci
+from tests.rootfs.test_wheels import wheel
 
 SELECTION = (
     *("--backend", "python", "--backend", "identity", "--backend", "square"),

@@ -14,15 +14,15 @@ import attrs
 import pytest
 
 from tests import services
-from tests.oci import tiny
-from tests.oci.conftest import Bench
-from tests.oci.proxy import Proxy
 from tests.replica import oci
-from tritonbuild.oci.cache import chunks
+from tests.tiny import images as tiny
+from tests.tiny.bench import Bench
+from tests.tiny.proxy import Proxy
+from tritonbuild.embedded.request import Request
 from tritonbuild.oci.descriptors import Descriptor
+from tritonbuild.oci.files import chunks
+from tritonbuild.oci.layouts import Layout
 from tritonbuild.oci.registry import Registries
-from tritonbuild.oci.request import Request
-from tritonbuild.oci.targets import Layout
 from tritonbuild.oci.transport import Settings
 from tritonbuild.reference import parse_reference
 

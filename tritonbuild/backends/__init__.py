@@ -14,7 +14,7 @@ from typing import Final
 
 import attrs
 
-from tritonbuild.backends import plugins
+from tritonbuild.backends import _plugins
 from tritonbuild.engine import Engine, Health, start_probe
 from tritonbuild.errors import InvalidInputError, UnhealthyEngineError, UnknownNameError
 
@@ -47,7 +47,7 @@ def engines() -> Iterator[Engine]:
     Raises:
         TritonBuildError: A plug-in cannot be loaded.
     """
-    plugins.load_installed()
+    _plugins.load_installed()
     for name in sorted(_registered, key=_LAST.__eq__):
         yield _registered[name] or _own(name)
 
@@ -59,7 +59,7 @@ def get_backend(backend: str) -> Engine:
         UnknownNameError: No engine of that name is registered. It is a `ValueError`.
     """
     if backend not in _registered:
-        plugins.load_installed()
+        _plugins.load_installed()
     if backend not in _registered:
         raise UnknownNameError("engine", backend, _registered)
     return _registered[backend] or _own(backend)

@@ -15,8 +15,8 @@ from typing import Any, Final
 from attrs import evolve
 
 from tritonbuild import flags
-from tritonbuild.backends import containers, translation
-from tritonbuild.backends.probing import ask, at_once, json_object, require_space, require_version
+from tritonbuild.backends import _containers, _translation
+from tritonbuild.backends._probe import ask, at_once, json_object, require_space, require_version
 from tritonbuild.engine import Engine, Health
 from tritonbuild.errors import InvalidInputError
 from tritonbuild.reference import parse_reference
@@ -38,7 +38,7 @@ OLDEST: Final = "1.24"
 switch (pkg/cli/common.go).
 """
 
-OPTIONS: Final[flags.Table] = containers.table(
+OPTIONS: Final[flags.Table] = _containers.table(
     {
         "build_arg_file": evolve(flags.paths, since="1.30"),
         "cni_config_dir": flags.path,  # hidden, and without effect since netavark
@@ -92,13 +92,13 @@ def health() -> Health:
 
 def adapt(health: Health, **options: Any) -> None:
     """Refuse what this buildah does not know."""
-    containers.check_pull(options, engine=NAME, version=health.version, since="1.29")
+    _containers.check_pull(options, engine=NAME, version=health.version, since="1.29")
 
 
 def construct_build_args(*, context_path: str = ".", **options: Any) -> list[str]:
     """Return the tokens that follow `buildah build`; layers are kept for later builds unless told otherwise."""
-    given = {"layers": True, **containers.build_options(options, engine=NAME)}
-    for output in containers.archives(options, engine=NAME)[0]:
+    given = {"layers": True, **_containers.build_options(options, engine=NAME)}
+    for output in _containers.archives(options, engine=NAME)[0]:
         if ":" in output.dest:  # push separates path and name by it
             raise InvalidInputError(
                 f"engine {NAME!r} cannot write the archive {output.dest!r}: its path has a colon",
@@ -109,23 +109,23 @@ def construct_build_args(*, context_path: str = ".", **options: Any) -> list[str
 
 def follow_up(image_id: str, *, scratch: Path, **options: Any) -> Iterator[list[str]]:
     """Yield the commands that save the image and push it."""
-    tokens = containers.account(OPTIONS, options, engine=NAME)
-    outputs, tags = containers.archives(options, engine=NAME)
+    tokens = _containers.account(OPTIONS, options, engine=NAME)
+    outputs, tags = _containers.archives(options, engine=NAME)
     for output in outputs:
         name = "".join(f":{parse_reference(tag)}" for tag in tags[:1])  # such an archive holds one name
-        with translation.whole(output.dest) as target:
+        with _translation.whole(output.dest) as target:
             yield ["push", "--quiet", image_id, f"{output.type}-archive:{target}{name}"]
-    yield from containers.pushes(image_id, scratch=scratch, tokens=tokens, options=options, engine=NAME)
+    yield from _containers.pushes(image_id, scratch=scratch, tokens=tokens, options=options, engine=NAME)
 
 
-translation.able(NAME, *containers.ABLE)
+_translation.able(NAME, *_containers.ABLE)
 
 ENGINE: Final = Engine(
     name=NAME,
     binary="buildah",
     health=health,
     construct_build_args=construct_build_args,
-    options=translation.table(OPTIONS),
+    options=_translation.table(OPTIONS),
     adapt=adapt,
     follow_up=follow_up,
 )

@@ -16,12 +16,12 @@ from typing import Any, Final
 from attrs import evolve
 
 from tritonbuild import flags, process
-from tritonbuild.backends import translation
-from tritonbuild.backends.probing import ask, at_once, require_version
-from tritonbuild.backends.translation import Output, cannot
+from tritonbuild.backends import _translation
+from tritonbuild.backends._probe import ask, at_once, require_version
+from tritonbuild.backends._translation import Output, cannot
 from tritonbuild.engine import Engine, Health
 from tritonbuild.errors import UnhealthyEngineError
-from tritonbuild.tokens import csv_items, csv_line
+from tritonbuild.masking import csv_items, csv_line
 
 NAME: Final = "buildctl"
 
@@ -201,12 +201,12 @@ def construct_build_args(
         InvalidInputError: Nothing says where the result goes: BuildKit would leave it in its cache.
     """
     given = flags.canonical(options)
-    translation.validate(given, "annotation", "iidfile", "load", "push", "quiet", "tag", engine=NAME)
+    _translation.validate(given, "annotation", "iidfile", "load", "push", "quiet", "tag", engine=NAME)
     if given.get("load"):
         raise cannot("load", engine=NAME)
     results = _outputs(given)
     if not results:
-        raise translation.nowhere(engine=NAME)
+        raise _translation.nowhere(engine=NAME)
     for name in ("annotation", "iidfile", "load", "output", "push", "tag"):
         given.pop(name, None)
     if given.pop("quiet", False):
@@ -217,7 +217,7 @@ def construct_build_args(
         given["build_arg"] = _from_environment(given["build_arg"])
     if "cache_from" in given:
         lines = (_cache(text) for one in flags.each(given["cache_from"]) for text in flags.fields.texts(one))
-        translation.validate(given, "cache_from", engine=NAME)
+        _translation.validate(given, "cache_from", engine=NAME)
         given["cache_from"] = tuple(lines)
     given.setdefault("frontend", "dockerfile.v0")
     places = {"context": flags.absolute(os.fspath(context_path))}
@@ -231,7 +231,7 @@ def construct_build_args(
 
 def _outputs(given: Mapping[str, Any]) -> list[str]:
     """Return the exporters: those of `output`, and one that pushes; each names the image and annotates it."""
-    places = list(translation.outputs(given.get("output"), engine=NAME))
+    places = list(_translation.outputs(given.get("output"), engine=NAME))
     for number, place in enumerate(places):
         if place.type == "registry":
             places[number] = Output(type="image", fields={**place.fields, "push": "true"})
@@ -242,7 +242,7 @@ def _outputs(given: Mapping[str, Any]) -> list[str]:
     annotations = dict(_annotation(text) for text in flags.pairs.texts(given.get("annotation") or ()))
     if annotations and not any(place.type in _IMAGES for place in places):
         raise cannot("annotation of an output that is no image", engine=NAME)
-    names = ",".join(translation.tags(given))
+    names = ",".join(_translation.tags(given))
     texts = []
     for place in places:
         more = {"name": names} if names and "name" not in place.fields and place.type in _IMAGES else {}
@@ -259,7 +259,7 @@ def _annotation(text: str) -> tuple[str, str]:
 
 def _from_environment(value: object) -> tuple[str, ...]:
     """Return build arguments, a key alone with its value from the environment; without one it is not given."""
-    translation.validate({"build_arg": value}, "build_arg", engine=NAME)
+    _translation.validate({"build_arg": value}, "build_arg", engine=NAME)
     texts = flags.pairs.texts(value)
     known = {text: f"{text}={os.environ[text]}" for text in texts if text in os.environ}
     return tuple(known.get(text, text) for text in texts if "=" in text or text in known)
@@ -277,7 +277,7 @@ def follow_up(image_id: str, *, scratch: Path, **options: Any) -> Iterator[list[
     yield from ()
 
 
-translation.able(
+_translation.able(
     *(NAME, "annotation", "cache_from", "cache_from other than type=registry,ref=IMAGE", "cache_to", "load=False"),
     *("metadata_file", "output type=docker", "output type=oci", "progress=rawjson", "progress=tty", "push"),
     *("several outputs of type local or tar", "several platforms"),
@@ -288,8 +288,8 @@ ENGINE: Final = Engine(
     binary="buildctl",
     health=health,
     construct_build_args=construct_build_args,
-    options=translation.table(OPTIONS),
+    options=_translation.table(OPTIONS),
     follow_up=follow_up,
     result_options=("metadata_file",),
-    makes_image=lambda options: translation.has_image(options, engine=NAME),
+    makes_image=lambda options: _translation.has_image(options, engine=NAME),
 )

@@ -1,4 +1,4 @@
-"""The embedded engine: images are written by `python -m tritonbuild.oci`, with no daemon, no root and no namespace.
+"""The embedded engine: `python -m tritonbuild.embedded` writes images, with no daemon, no root and no namespace.
 
 It reads no Containerfile: `document` turns a composition into the request that takes its place. What it can and
 cannot do is in docs/embedded.md.
@@ -9,20 +9,20 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 
 from attrs import evolve
 
-import tritonbuild.oci
-from tritonbuild import flags
-from tritonbuild.backends import translation
-from tritonbuild.backends.probing import require_space
+import tritonbuild.embedded
+from tritonbuild import dirs, flags
+from tritonbuild.backends import _translation
+from tritonbuild.backends._probe import require_space
 from tritonbuild.composition import HEADERS, Composition
+from tritonbuild.embedded import instructions
+from tritonbuild.embedded.request import SERVER, Addition, Component, Request
 from tritonbuild.engine import Engine, Health
 from tritonbuild.errors import InvalidInputError, UnhealthyEngineError
-from tritonbuild.oci import instructions
-from tritonbuild.oci.request import SERVER, Addition, Component, Request, User
+from tritonbuild.rootfs.accounts import Account
 
 NAME: Final = "embedded"
 
@@ -120,7 +120,7 @@ def document(composition: Composition) -> str:
         env_from_full=recipe.env_from_full,
         entrypoint=composition.entrypoint or recipe.entrypoint,
         workdir=recipe.workdir,
-        user=User(name=recipe.user.name, uid=recipe.user.uid, gid=recipe.user.gid, removes=recipe.user.removes),
+        user=Account(name=recipe.user.name, uid=recipe.user.uid, gid=recipe.user.gid, removes=recipe.user.removes),
         run_as=composition.user,
         instructions=composition.instructions,
         exempt=composition.exempt_libraries,
@@ -142,12 +142,12 @@ def _beyond(composition: Composition) -> Mapping[str, object]:
 
 def health() -> Health:
     """Look at what it needs: room for the cache."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = dirs.cache()
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not os.access(there, os.W_OK):
         raise UnhealthyEngineError(f"the cache folder {str(folder)!r} cannot be written to", hint="set XDG_CACHE_HOME")
     require_space(str(there), hint="make room, or set XDG_CACHE_HOME")
-    return Health(ok=True, engine=NAME, version=tritonbuild.oci.VERSION, features=frozenset({"push", "load"}))
+    return Health(ok=True, engine=NAME, version=tritonbuild.embedded.VERSION, features=frozenset({"push", "load"}))
 
 
 def construct_build_args(*, context_path: str | os.PathLike[str] = "", **options: Any) -> list[str]:
@@ -157,19 +157,19 @@ def construct_build_args(*, context_path: str | os.PathLike[str] = "", **options
         InvalidInputError: An option is not this engine's, or its value not what the option expects.
     """
     for name, value in options.items():
-        if value is not None and name not in OPTIONS and translation.engines_that_can(name):
-            raise translation.cannot(name, engine=NAME)
+        if value is not None and name not in OPTIONS and _translation.engines_that_can(name):
+            raise _translation.cannot(name, engine=NAME)
     given = {name: None if name in _SWITCHES and value is False else value for name, value in options.items()}
     context = [f"--context={os.fspath(context_path)}"] if context_path else []
     return [*context, *flags.render(OPTIONS, given, engine=NAME)]
 
 
-translation.able(NAME, "annotation", "metadata_file", "output type=docker", "output type=oci", "push")
+_translation.able(NAME, "annotation", "metadata_file", "output type=docker", "output type=oci", "push")
 
 ENGINE: Final = Engine(
     name=NAME,
     binary=sys.executable,
-    build_cmd=("-m", "tritonbuild.oci"),
+    build_cmd=("-m", "tritonbuild.embedded"),
     buildkit_support=False,
     health=health,
     construct_build_args=construct_build_args,

@@ -15,8 +15,8 @@ from typing import Any, Final
 from attrs import evolve
 
 from tritonbuild import flags
-from tritonbuild.backends import containers, translation
-from tritonbuild.backends.probing import ask, last_line, require_space, require_version
+from tritonbuild.backends import _containers, _translation
+from tritonbuild.backends._probe import ask, last_line, require_space, require_version
 from tritonbuild.engine import Engine, Health
 
 NAME: Final = "podman"
@@ -26,7 +26,7 @@ OLDEST: Final = "4.0"
 `--pull=missing` (buildah's pkg/cli/common.go, podman's cmd/podman/images/build.go).
 """
 
-OPTIONS: Final[flags.Table] = containers.table(
+OPTIONS: Final[flags.Table] = _containers.table(
     {
         "build_arg_file": evolve(flags.paths, since="4.5"),
         "compat_volumes": evolve(flags.switch, since="5.2"),
@@ -76,35 +76,35 @@ def health() -> Health:
 
 def adapt(health: Health, **options: Any) -> None:
     """Refuse what this podman does not know."""
-    containers.check_pull(options, engine=NAME, version=health.version, since="4.4")
+    _containers.check_pull(options, engine=NAME, version=health.version, since="4.4")
 
 
 def construct_build_args(*, context_path: str = ".", **options: Any) -> list[str]:
     """Return the tokens that follow `podman build`."""
-    given = containers.build_options(options, engine=NAME)
+    given = _containers.build_options(options, engine=NAME)
     return [*flags.render(OPTIONS, given, engine=NAME), os.fspath(context_path)]
 
 
 def follow_up(image_id: str, *, scratch: Path, **options: Any) -> Iterator[list[str]]:
     """Yield the commands that save the image and push it."""
-    tokens = containers.account(OPTIONS, options, engine=NAME)
-    outputs, tags = containers.archives(options, engine=NAME)
+    tokens = _containers.account(OPTIONS, options, engine=NAME)
+    outputs, tags = _containers.archives(options, engine=NAME)
     for output in outputs:
         # An OCI archive of podman's holds one name, the one by which the image is asked for.
         names = [image_id, *tags] if output.type == "docker" else [*tags, image_id][:1]
-        with translation.whole(output.dest) as target:
+        with _translation.whole(output.dest) as target:
             yield ["save", "--quiet", f"--format={output.type}-archive", f"--output={target}", *names]
-    yield from containers.pushes(image_id, scratch=scratch, tokens=tokens, options=options, engine=NAME)
+    yield from _containers.pushes(image_id, scratch=scratch, tokens=tokens, options=options, engine=NAME)
 
 
-translation.able(NAME, *containers.ABLE)
+_translation.able(NAME, *_containers.ABLE)
 
 ENGINE: Final = Engine(
     name=NAME,
     binary="podman",
     health=health,
     construct_build_args=construct_build_args,
-    options=translation.table(OPTIONS),
+    options=_translation.table(OPTIONS),
     adapt=adapt,
     follow_up=follow_up,
     size_query=("image", "inspect", "--format", "{{.Size}}"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tritonbuild.catalog.book import REGISTRY, UBUNTU, Catalog
+from tritonbuild.catalog.catalog import REGISTRY, UBUNTU, Catalog
 from tritonbuild.catalog.names import KINDS, check_name
 from tritonbuild.catalog.records import Component, Copy, Dcgm, Recipe, Release, Repository, User
 

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Final
 import attrs
 import typer
 
-from tritonbuild import api, backends, building, flags
-from tritonbuild.backends import plugins
+from tritonbuild import api, backends, flags, run_build
+from tritonbuild.backends import _plugins
 from tritonbuild.cli import options, settings, show
 from tritonbuild.cli.composing import Wanted, composing
 from tritonbuild.composition import Composition
@@ -68,7 +68,7 @@ def build(  # noqa: PLR0913 - one parameter for each option
     """Compose an image with exactly the Triton components you choose."""
     config = settings.read()
     for name in (*config.plugins, *plugin):
-        plugins.load(name)
+        _plugins.load(name)
     if context.invoked_subcommand is not None:
         return
     composition, notes = wanted.composition(config)
@@ -109,7 +109,7 @@ def _write(composition: Composition, folder: Path) -> None:
     """Write the Containerfile that a build would use, and nothing else."""
     if not folder.is_dir():
         raise InvalidInputError(f"work folder {str(folder)!r} does not exist", hint="make it, or name another")
-    _out(str(building.write_containerfile(api.get_containerfile(composition), folder)))
+    _out(str(run_build.write_containerfile(api.get_containerfile(composition), folder)))
 
 
 @attrs.frozen(kw_only=True)

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import attrs
 
+from tritonbuild import dirs
 from tritonbuild.catalog import BUILTIN, Catalog
 from tritonbuild.errors import InvalidInputError, UnknownNameError
 
@@ -49,8 +50,7 @@ def path() -> Path:
     """Return where the config file is, whether it exists or not."""
     if named := os.environ.get(VARIABLE):
         return Path(named)
-    folder = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return Path(folder) / "tritonbuild" / "config.toml"
+    return dirs.config() / "config.toml"
 
 
 def read() -> Settings:

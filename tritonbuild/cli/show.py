@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import attrs
 import typer
 
-from tritonbuild import api, backends, building, flags
+from tritonbuild import api, backends, flags, run_build
 from tritonbuild.catalog import Catalog, Component
 from tritonbuild.cli import options, settings
 from tritonbuild.cli.composing import Wanted, composing
@@ -162,7 +162,7 @@ def render(
         sys.stdout.write(api.get_containerfile(composition))
         sys.stdout.flush()
         return
-    _out(str(building.write_containerfile(api.get_containerfile(composition), Path(output))))
+    _out(str(run_build.write_containerfile(api.get_containerfile(composition), Path(output))))
 
 
 def _component(component: Component) -> dict[str, Any]:

@@ -1,9 +1,5 @@
-"""Images without an engine: registries, layouts and archives, layer indexes, planning, layers, manifests.
+"""OCI images and registries, as the specifications name them, with no word of Triton.
 
-The embedded engine is `python -m tritonbuild.oci`; `tritonbuild.backends.embedded` registers it.
+In: references, credentials, files. Out: manifests, configurations and blobs, read from and written to registries,
+layouts and archives. Called by `embedded`.
 """
-
-from typing import Final
-
-VERSION: Final = "2"
-"""Of the embedded engine: another one where the same request may give another image."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import attrs
 
@@ -160,3 +160,13 @@ def whole(chunks: Iterable[bytes], blob: Descriptor, *, what: str) -> bytes:
     if blob.size > LARGEST_DOCUMENT:
         raise broken(what, f"{blob.size} bytes are too many")
     return b"".join(verified(chunks, blob, what=what))
+
+
+class Origin(Protocol):
+    """Where an image comes from."""
+
+    name: str
+
+    def read(self, blob: Descriptor, start: int, stop: int) -> Iterator[bytes]:
+        """Yield the bytes of *blob* from *start* up to *stop*, as they come and not verified."""
+        ...

@@ -13,9 +13,10 @@ import attrs
 
 from tritonbuild.errors import InvalidInputError, TritonBuildError
 from tritonbuild.oci import descriptors
-from tritonbuild.oci.descriptors import Descriptor, broken, descriptor, from_json, platform_text, whole
-from tritonbuild.oci.layouts import LayoutOrigin, open_files
-from tritonbuild.oci.reading import Origin
+from tritonbuild.oci.archives import DockerOrigin, open_origin
+from tritonbuild.oci.descriptors import Descriptor, Origin, broken, descriptor, from_json, platform_text, whole
+from tritonbuild.oci.files import open_files
+from tritonbuild.oci.layouts import LayoutOrigin
 from tritonbuild.oci.registry import Registries, RepositoryOrigin
 from tritonbuild.reference import Reference, parse_platform, parse_reference
 
@@ -95,7 +96,7 @@ def find(place: str, registries: Registries, *, platform: str) -> SourceImage:
     for kind in ON_DISK:
         if place.startswith(kind):
             path, name = _split(place[len(kind) :])
-            layout = LayoutOrigin(open_files(path))
+            layout = open_origin(open_files(path))
             found = layout.find(name)
             content = whole(layout.read(found, 0, found.size), found, what=f"the manifest of {place}")
             return _chosen(place, layout, None, found, content, platform)
@@ -123,7 +124,7 @@ def _split(text: str) -> tuple[Path, str]:
 
 def _chosen(  # noqa: PLR0913, PLR0917 - the facts of one image
     place: str,
-    origin: LayoutOrigin | RepositoryOrigin,
+    origin: LayoutOrigin | DockerOrigin | RepositoryOrigin,
     reference: Reference | None,
     found: Descriptor,
     content: bytes,
@@ -144,7 +145,7 @@ def _chosen(  # noqa: PLR0913, PLR0917 - the facts of one image
                 f"{place} is not there for {platform}", hint=f"it is there for {there or 'nothing'}"
             )
         found = fitting[0]
-        if isinstance(origin, LayoutOrigin):
+        if not isinstance(origin, RepositoryOrigin):
             content = whole(origin.read(found, 0, found.size), found, what=f"the manifest of {place}")
         else:
             found, content = origin.manifest(found.digest)
@@ -157,7 +158,7 @@ def _fits(there: str, wanted: str) -> bool:
 
 def _image(  # noqa: PLR0913, PLR0917 - the facts of one image
     place: str,
-    origin: LayoutOrigin | RepositoryOrigin,
+    origin: LayoutOrigin | DockerOrigin | RepositoryOrigin,
     reference: Reference | None,
     found: Descriptor,
     document: Mapping[str, Any],

@@ -1,116 +1,56 @@
-"""Images on disk: OCI layouts (a folder, a tar) and docker's archives, read without unpacking them.
+"""OCI layouts, a folder or a tar of one: read in place, and written as a target.
 
 https://github.com/opencontainers/image-spec/blob/main/image-layout.md
 """
 
 from __future__ import annotations
 
-import tarfile
-from collections.abc import Iterator, Mapping
+import contextlib
+import fcntl
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Protocol
+from typing import Any, Final
 
 from tritonbuild.errors import InvalidInputError
 from tritonbuild.oci import descriptors
-from tritonbuild.oci.descriptors import REF_NAME, Descriptor, broken, descriptor, from_json, to_json
+from tritonbuild.oci.descriptors import REF_NAME, Descriptor, broken, descriptor, from_json, to_json, verified
+from tritonbuild.oci.files import Files, document_of, no_room
+from tritonbuild.oci.targets import Content, Image
+from tritonbuild.reference import Reference, parse_reference
 
-_CHUNK: Final = 1 << 20
-
-
-class Files(Protocol):
-    """Files by name, in a folder or an archive."""
-
-    path: Path
-
-    def size(self, name: str) -> int | None:
-        """Return a file's size; None if there is none of that name."""
-        ...
-
-    def read(self, name: str, start: int, stop: int) -> Iterator[bytes]:
-        """Yield a file's bytes."""
-        ...
+INDEX_FILE: Final = "index.json"
+LAYOUT: Final = to_json({"imageLayoutVersion": "1.0.0"})
+"""The content of a layout's `oci-layout` file."""
+_IMAGE_NAME: Final = "io.containerd.image.name"
 
 
-def _chunks(file: BinaryIO, start: int, stop: int) -> Iterator[bytes]:
-    file.seek(start)
-    while start < stop and (chunk := file.read(min(_CHUNK, stop - start))):
-        start += len(chunk)
-        yield chunk
+def blob_name(digest: str) -> str:
+    """Return the path of a blob inside a layout."""
+    return f"blobs/{digest.replace(':', '/')}"
 
 
-class Folder:
-    """The files of a folder."""
+def choose(images: Sequence[tuple[Descriptor, set[str]]], wanted: str, *, name: str) -> Descriptor:
+    """Return the one of *images* with the tag, name or digest *wanted*; the only one if *wanted* is empty.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def size(self, name: str) -> int | None:
-        """Return a file's size; None if there is none of that name."""
-        try:
-            return (self.path / name).stat().st_size
-        except OSError:
-            return None
-
-    def read(self, name: str, start: int, stop: int) -> Iterator[bytes]:
-        """Yield a file's bytes."""
-        with (self.path / name).open("rb") as file:
-            yield from _chunks(file, start, stop)
-
-
-class Archive:
-    """The files of a tar, read in place."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._files: dict[str, tuple[int, int]] = {}
-        links = {}
-        try:
-            with tarfile.open(path, "r:") as archive:
-                for member in archive:
-                    name = member.name.removeprefix("./")
-                    if member.isreg():
-                        self._files[name] = (member.offset_data, member.size)
-                    elif member.issym() or member.islnk():
-                        # docker wrote links for layers that several images have; they lead to files of the archive.
-                        links[name] = _joined(name, member.linkname) if member.issym() else member.linkname
-        except (OSError, tarfile.TarError) as error:
-            raise InvalidInputError(f"{str(path)!r} is not a tar archive: {error}", hint="name another file") from error
-        for name, target in links.items():
-            if target in self._files:
-                self._files[name] = self._files[target]
-
-    def size(self, name: str) -> int | None:
-        """Return a file's size; None if there is none of that name."""
-        return self._files[name][1] if name in self._files else None
-
-    def read(self, name: str, start: int, stop: int) -> Iterator[bytes]:
-        """Yield a file's bytes."""
-        offset, size = self._files[name]
-        with self.path.open("rb") as file:
-            yield from _chunks(file, offset + start, offset + min(stop, size))
-
-
-def _joined(name: str, target: str) -> str:
-    parts: list[str] = name.split("/")[:-1]
-    for part in target.split("/"):
-        if part == "..":
-            parts = parts[:-1]
-        elif part not in {"", "."}:
-            parts.append(part)
-    return "/".join(parts)
-
-
-def open_files(path: Path) -> Files:
-    """Return the files of a folder or an archive.
+    Args:
+        images: Descriptors, each with the image's names.
+        wanted: A tag, a name, a digest, or the empty text.
+        name: The layout or archive, for messages.
 
     Raises:
-        InvalidInputError: It is neither.
+        InvalidInputError: There is none, or more than one.
     """
-    if path.is_dir():
-        return Folder(path)
-    if not path.exists():
-        raise InvalidInputError(f"{str(path)!r} does not exist", hint="name a layout or an archive that exists")
-    return Archive(path)
+    if wanted:
+        chosen = [one for one, names in images if one.digest == wanted or wanted in names]
+    else:
+        chosen = [one for one, _ in images]
+    if len({one.digest for one in chosen}) != 1:
+        known = ", ".join(sorted({found for _, names in images for found in names})) or "no names"
+        what = f"no image {wanted!r}" if wanted else f"{len(chosen)} images"
+        raise InvalidInputError(f"{name!r} has {what}", hint=f"it has {known}")
+    return chosen[0]
 
 
 class LayoutOrigin:
@@ -123,23 +63,10 @@ class LayoutOrigin:
     def __init__(self, files: Files) -> None:
         self.files = files
         self.name = str(files.path)
-        self._names: dict[str, str] = {}
-        self._documents: dict[str, bytes] = {}
-
-    def _whole(self, name: str) -> bytes | None:
-        size = self.files.size(name)
-        if size is None:
-            return None
-        if size > descriptors.LARGEST_DOCUMENT:
-            raise broken(f"{name} of {self.name}", f"{size} bytes are too many")
-        return b"".join(self.files.read(name, 0, size))
 
     def read(self, blob: Descriptor, start: int, stop: int) -> Iterator[bytes]:
         """Yield the bytes of *blob* from *start* up to *stop*."""
-        if blob.digest in self._documents:
-            yield self._documents[blob.digest][start:stop]
-            return
-        name = self._names.get(blob.digest, f"blobs/{blob.digest.replace(':', '/')}")
+        name = blob_name(blob.digest)
         if self.files.size(name) is None:
             raise broken(self.name, f"it has no blob {blob.digest}")
         yield from self.files.read(name, start, stop)
@@ -150,19 +77,12 @@ class LayoutOrigin:
         Raises:
             InvalidInputError: There is none, or more than one.
         """
-        content = self._whole("index.json")
-        found = self._of_index(content) if content is not None else self._of_docker()
-        if wanted:
-            chosen = [one for one, names in found if one.digest == wanted or wanted in names]
-        else:
-            chosen = [one for one, _ in found]
-        if len({one.digest for one in chosen}) != 1:
-            known = ", ".join(sorted({name for _, names in found for name in names})) or "no names"
-            what = f"no image {wanted!r}" if wanted else f"{len(chosen)} images"
-            raise InvalidInputError(f"{self.name!r} has {what}", hint=f"it has {known}")
-        return chosen[0]
+        return choose(self._images(), wanted, name=self.name)
 
-    def _of_index(self, content: bytes) -> list[tuple[Descriptor, set[str]]]:
+    def _images(self) -> list[tuple[Descriptor, set[str]]]:
+        content = document_of(self.files, INDEX_FILE)
+        if content is None:
+            raise broken(self.name, "it has no index.json")
         document = from_json(content, what=f"index.json of {self.name}")
         entries = document.get("manifests")
         if not isinstance(entries, list):
@@ -175,43 +95,104 @@ class LayoutOrigin:
             found.append((one, names))
         return found
 
-    def _of_docker(self) -> list[tuple[Descriptor, set[str]]]:
-        """Return the images of an archive that `docker save` before version 25 wrote, as if it were a layout."""
-        content = self._whole("manifest.json")
-        if content is None:
-            raise InvalidInputError(f"{self.name!r} is neither an OCI layout nor a docker archive", hint="name another")
-        entries = from_json(b'{"images":' + content + b"}", what=f"manifest.json of {self.name}")["images"]
-        return [(self._docker_image(entry), set(entry.get("RepoTags") or ())) for entry in entries]
 
-    def _docker_image(self, entry: Mapping[str, Any]) -> Descriptor:
-        config_name, layers = str(entry.get("Config", "")), entry.get("Layers") or []
-        raw = self._whole(config_name)
-        if raw is None:
-            raise broken(self.name, f"it has no {config_name!r}")
-        config = from_json(raw, what=f"{config_name} of {self.name}")
-        diff_ids = (config.get("rootfs") or {}).get("diff_ids") or []
-        if len(diff_ids) != len(layers):
-            raise broken(self.name, "its configuration does not fit its layers")
-        blobs = []
-        for name, diff_id in zip(layers, diff_ids, strict=True):
-            size = self.files.size(name)
-            if size is None:
-                raise broken(self.name, f"it has no {name!r}")
-            document = {"mediaType": descriptors.LAYER, "digest": diff_id, "size": size}
-            blob = descriptor(document, what=self.name)
-            self._names[blob.digest] = name
-            blobs.append(blob.document())
-        digest = self._document(raw)
-        manifest = {
-            "schemaVersion": 2,
-            "mediaType": descriptors.MANIFEST,
-            "config": {"mediaType": descriptors.CONFIG, "digest": digest, "size": len(raw)},
-            "layers": blobs,
-        }
-        content = to_json(manifest)
-        return Descriptor(media_type=descriptors.MANIFEST, digest=self._document(content), size=len(content))
+# ruff: noqa: ARG002 - a target is told all there is to know of a blob
 
-    def _document(self, content: bytes) -> str:
-        digest = descriptors.digest_of(content)
-        self._documents[digest] = content
-        return digest
+
+class Layout:
+    """An OCI layout in a folder, with other images or new.
+
+    Args:
+        folder: Where it is; made if need be.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            (folder / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise no_room(error, folder) from error
+
+    def path(self, digest: str) -> Path:
+        """Return where a blob is."""
+        return self.folder / blob_name(digest)
+
+    def take(self, blob: Descriptor, content: Content, *, source: Reference | None = None, verify: bool = True) -> int:
+        """Have a blob, whole or not at all."""
+        path = self.path(blob.digest)
+        with contextlib.suppress(OSError):
+            if path.stat().st_size == blob.size:
+                return 0
+        self._write(path, verified(content(), blob, what=f"the blob {blob.digest[:19]}"))
+        return blob.size
+
+    def _write(self, path: Path, content: Iterable[bytes]) -> None:
+        new = path.with_name(f".{secrets.token_hex(8)}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with new.open("xb") as out:
+                for chunk in content:
+                    out.write(chunk)
+            new.replace(path)
+        except OSError as error:
+            raise no_room(error, self.folder) from error
+        finally:
+            new.unlink(missing_ok=True)
+
+    def finish(self, image: Image, tags: Sequence[str]) -> None:
+        """Have the image under *tags*; what had them before loses them."""
+        # These are written anew, whatever is there.
+        for blob, content in ((image.config, image.config_content), (image.manifest, image.manifest_content)):
+            self._write(self.path(blob.digest), [content])
+        self._write(self.folder / "oci-layout", [LAYOUT])
+        names = [_names(tag) for tag in tags]
+        with self._alone():
+            kept = [
+                one for one in self._entries() if one.get("annotations", {}).get(REF_NAME) not in {n[0] for n in names}
+            ]
+            entry = image.manifest.document()
+            added = [{**entry, "annotations": {REF_NAME: short, _IMAGE_NAME: long}} for short, long in names] or [entry]
+            kept = [one for one in kept if one not in added]
+            self._write(self.folder / INDEX_FILE, [index_of([*kept, *added])])
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Have the layout's index for oneself, among builds on this machine."""
+        lock = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+    def places(self, tags: Sequence[str]) -> list[str]:
+        """Return where an image is."""
+        return [f"oci:{self.folder.absolute()}{f':{tag}' if tag else ''}" for tag in tags or [""]]
+
+    def attach(self, manifest: Descriptor, content: bytes, blobs: Sequence[tuple[Descriptor, bytes]]) -> None:
+        """Have a manifest that refers to an image of the layout."""
+        for blob, bytes_ in (*blobs, (manifest, content)):
+            self._write(self.path(blob.digest), [bytes_])
+        with self._alone():
+            entries = [one for one in self._entries() if one.get("digest") != manifest.digest]
+            self._write(self.folder / INDEX_FILE, [index_of([*entries, manifest.document()])])
+
+    def _entries(self) -> list[dict[str, Any]]:
+        path = self.folder / INDEX_FILE
+        return manifests_of(path.read_bytes(), what=str(path)) if path.exists() else []
+
+
+def index_of(manifests: Sequence[dict[str, Any]]) -> bytes:
+    """Return an image index of *manifests*."""
+    return to_json({"schemaVersion": 2, "mediaType": descriptors.INDEX, "manifests": manifests})
+
+
+def manifests_of(index: bytes, *, what: str) -> list[dict[str, Any]]:
+    """Return the manifests of an image index."""
+    found = from_json(index, what=what).get("manifests")
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+def _names(tag: str) -> tuple[str, str]:
+    reference = parse_reference(tag)
+    return tag, str(reference)

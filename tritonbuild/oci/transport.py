@@ -22,8 +22,9 @@ import attrs
 import urllib3
 from urllib3.exceptions import HTTPError, SSLError
 
+from tritonbuild import threads
 from tritonbuild.errors import InvalidInputError, TritonBuildError, one_line
-from tritonbuild.oci import credentials, pipeline
+from tritonbuild.oci import credentials
 
 API_HOSTS: Final = {"docker.io": "registry-1.docker.io"}
 """Registries whose API is elsewhere than their name says."""
@@ -170,7 +171,7 @@ class Transport:
         delay, problem, status, refused, hint = 0.5, "", 0, 0, ""
         for attempt in range(1 if once else self.settings.tries):
             if attempt:
-                pipeline.pause(delay)
+                threads.pause(delay)
             authorization = self._authorization.get(scope)
             sent = {"User-Agent": "tritonbuild", **(headers or {})}
             if authorization:
@@ -281,11 +282,11 @@ class Transport:
                     login = {"Authorization": _basic(known)} if known is not None else {}
                     answer = self._pool.request("GET", f"{url}?{urlencode(query)}", headers={**headers, **login})
             except HTTPError:
-                pipeline.pause(delay)
+                threads.pause(delay)
                 delay = _longer(delay)
                 continue
             if answer.status == _TOO_MANY or answer.status >= _SERVER_ERROR:
-                pipeline.pause(_wait(answer.headers.get("Retry-After", "")) or delay)
+                threads.pause(_wait(answer.headers.get("Retry-After", "")) or delay)
                 delay = _longer(delay)
                 continue
             with contextlib.suppress(ValueError, KeyError, TypeError):
@@ -305,7 +306,7 @@ def chunks(response: Response) -> Iterator[bytes]:
     """
     try:
         while chunk := response.read(_CHUNK):
-            pipeline.go_on()
+            threads.go_on()
             yield chunk
     finally:
         # A connection with content that nobody reads any more is of no use.

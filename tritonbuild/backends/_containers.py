@@ -1,0 +1,223 @@
+"""What podman and buildah share: both build with buildah's code, into one storage, and push and save what is there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from tritonbuild import flags
+from tritonbuild.backends import _translation
+from tritonbuild.backends._translation import Output, cannot
+from tritonbuild.errors import InvalidInputError
+from tritonbuild.masking import csv_items
+
+ABLE: Final = ("annotation", "cache_from", "cache_to", "load", "output type=docker", "output type=oci", "push")
+"""What they can do of that which not every engine can."""
+
+_OPTIONS: Final[flags.Table] = {
+    "add_host": flags.hosts,
+    "all_platforms": flags.switch,
+    "annotation": flags.pairs,
+    "arch": flags.scalar,
+    "authfile": flags.path,
+    "build_arg": flags.pairs,
+    "build_context": flags.named,
+    "cache_from": flags.repeated,
+    "cache_to": flags.repeated,
+    "cache_ttl": flags.duration,
+    "cap_add": flags.repeated,
+    "cap_drop": flags.repeated,
+    "cert_dir": flags.path,
+    "cgroup_parent": flags.cgroup,
+    "cgroupns": flags.scalar,
+    "compress": flags.switch,
+    "cpp_flag": flags.repeated,
+    "cpu_period": flags.integer,
+    "cpu_quota": flags.integer,
+    "cpu_shares": flags.integer,
+    "cpuset_cpus": flags.scalar,
+    "cpuset_mems": flags.scalar,
+    "creds": flags.credentials,
+    "decryption_key": flags.quoted(flags.decryption_keys),
+    "device": flags.repeated,
+    "disable_compression": flags.switch,
+    "disable_content_trust": flags.switch,
+    "dns": flags.repeated,
+    "dns_option": flags.repeated,
+    "dns_search": flags.repeated,
+    "env": flags.pairs,
+    "file": flags.quoted(flags.path),  # a list to pflag, which splits it at commas
+    "force_rm": flags.switch,
+    "format": flags.scalar,
+    "from": flags.scalar,
+    "hooks_dir": flags.paths,
+    "http_proxy": flags.switch,
+    "identity_label": flags.switch,
+    "ignorefile": flags.path,
+    "iidfile": flags.path,
+    "ipc": flags.scalar,
+    "isolation": flags.scalar,
+    "jobs": flags.integer,
+    "label": flags.pairs,
+    "layers": flags.switch,
+    "logfile": flags.path,
+    "logsplit": flags.switch,
+    "manifest": flags.scalar,
+    "memory": flags.scalar,
+    "memory_swap": flags.scalar,
+    "network": flags.scalar,
+    "no_cache": flags.switch,
+    "no_hosts": flags.switch,
+    "omit_history": flags.switch,
+    "os": flags.scalar,
+    "os_feature": flags.repeated,
+    "os_version": flags.scalar,
+    "output": flags.plain_fields,  # split at commas without quoting, as cw and secret
+    "pid": flags.scalar,
+    "platform": flags.repeated,
+    "pull": flags.choice("always", "false", "missing", "never", "newer", "true", bare=True),
+    "quiet": flags.switch,
+    "retry": flags.integer,
+    "retry_delay": flags.duration,
+    "rm": flags.switch,
+    "runtime_flag": flags.pairs,
+    "secret": flags.plain_fields,
+    "security_opt": flags.repeated,
+    "shm_size": flags.scalar,
+    "sign_by": flags.scalar,
+    "skip_unused_stages": flags.switch,
+    "squash": flags.switch,
+    "ssh": flags.repeated,
+    "stdin": flags.switch,
+    "tag": flags.repeated,
+    "target": flags.scalar,
+    "timestamp": flags.integer,
+    "tls_verify": flags.switch,
+    "ulimit": flags.limits,
+    "unsetenv": flags.repeated,
+    "userns": flags.scalar,
+    "userns_gid_map": flags.triples,
+    "userns_gid_map_group": flags.scalar,
+    "userns_uid_map": flags.triples,
+    "userns_uid_map_user": flags.scalar,
+    "uts": flags.scalar,
+    "variant": flags.scalar,
+    "volume": flags.triples,
+}
+"""The rows that are the same for both: all but those that came with different versions, or that one alone has."""
+
+_ACCOUNT: Final = ("authfile", "cert_dir", "creds", "tls_verify")
+"""The options that say how to talk to a registry; pushing has the same flags."""
+
+
+def table(own: flags.Table) -> flags.Table:
+    """Return an engine's table: the rows that both have, and its *own*."""
+    return dict(sorted({**_OPTIONS, **own}.items()))
+
+
+def build_options(options: dict[str, Any], *, engine: str) -> dict[str, Any]:
+    """Return the options as the build command takes them.
+
+    Raises:
+        InvalidInputError: One is neither the build command's nor to be had in another way.
+    """
+    destination, given = _translation.stored(flags.canonical(options), engine=engine)
+    _translation.validate(given, "metadata_file", "progress", engine=engine)
+    if "metadata_file" in given:
+        raise cannot("metadata_file", engine=engine)
+    if len(flags.each(given.get("platform", ()))) > 1:
+        raise cannot("several platforms", engine=engine)
+    _reword(given, engine=engine)
+    if "annotation" in given:  # podman 4.3 and buildah 1.28 leave it out where the last layer comes from the cache
+        given.setdefault("no_cache", True)
+    for name in ("cache_from", "cache_to"):
+        if name in given:
+            given[name] = tuple(_repository(name, text, engine=engine) for text in _lines(given[name], name, engine))
+    if "secret" in given:
+        given["secret"] = tuple(_secret(text) for text in _lines(given["secret"], "secret", engine))
+    if files := [output for output in destination.outputs if not output.is_archive]:
+        given.setdefault("no_cache", True)  # podman 4.3 and buildah 1.28 put out all but the last layer if it is cached
+        if len(files) > 1:
+            raise cannot("several outputs of type local or tar", engine=engine)
+        given["output"] = {"type": files[0].type, "dest": files[0].dest, **files[0].fields}
+    return given
+
+
+def _reword(given: dict[str, Any], *, engine: str) -> None:
+    """Put the values of `progress`, `pull` and `network` into these engines' words."""
+    match given.pop("progress", None):
+        case None | "auto" | "plain" | ("auto" | "plain",):  # it is plain in any case
+            pass
+        case "quiet" | ("quiet",):
+            given["quiet"] = True
+        case other:
+            raise cannot(f"progress={flags.each(other)[0]}", engine=engine)
+    if isinstance(given.get("pull"), bool):
+        # The values that 4.3 and 5.x, 1.28 and 1.43 understand alike; a bare flag is "if newer" in the older ones.
+        given["pull"] = "always" if given["pull"] else "missing"
+    if given.get("network") == "default":
+        del given["network"]
+
+
+def account(table: flags.Table, options: dict[str, Any], *, engine: str) -> list[str]:
+    """Return the tokens that say how to talk to a registry."""
+    return flags.render(table, {name: options[name] for name in _ACCOUNT if name in options}, engine=engine)
+
+
+def pushes(
+    image: str, *, scratch: Path, tokens: Sequence[str], options: dict[str, Any], engine: str
+) -> Iterator[list[str]]:
+    """Yield the commands that push an image, if it is to be pushed; they write the manifest's digest."""
+    destination, given = _translation.stored(flags.canonical(options), engine=engine)
+    quiet = ["--quiet"] if given.get("quiet") else []
+    for tag in _translation.tags(given) if destination.push else ():
+        yield ["push", *quiet, *tokens, f"--digestfile={scratch / 'digest'}", image, f"docker://{tag}"]
+
+
+def archives(options: dict[str, Any], *, engine: str) -> tuple[tuple[Output, ...], tuple[str, ...]]:
+    """Return the archives that are to be written, and the names of the image."""
+    destination, given = _translation.stored(flags.canonical(options), engine=engine)
+    return tuple(o for o in destination.outputs if o.is_archive), _translation.tags(given)
+
+
+def check_pull(options: dict[str, Any], *, engine: str, version: str, since: str) -> None:
+    """Refuse the pull policy `newer` where the engine does not know it: it would pull only what is missing.
+
+    Raises:
+        InvalidInputError: The engine is older than *since*.
+    """
+    found = flags.version_numbers(version)
+    if options.get("pull") == "newer" and found and found < flags.version_numbers(since):
+        raise InvalidInputError(
+            f"pull='newer' of engine {engine!r} needs {engine} {since} or newer, and this is {version}",
+            hint="say pull=True, or use another version of the engine",
+        )
+
+
+def _lines(value: object, name: str, engine: str) -> list[str]:
+    _translation.validate({name: value}, name, engine=engine)
+    return [os.fspath(one) if isinstance(one, os.PathLike) else flags.fields.texts(one)[0] for one in flags.each(value)]
+
+
+def _repository(name: str, text: str, *, engine: str) -> str:
+    """Return the repository that a BuildKit cache of type `registry` names; a plain name is one."""
+    if "=" not in text:
+        return text
+    fields = dict(item.partition("=")[::2] for item in csv_items(text))
+    if fields.get("type") != "registry" or set(fields) != {"type", "ref"}:
+        raise cannot(f"{name} other than type=registry,ref=REPOSITORY", engine=engine)
+    if ":" in fields["ref"].rpartition("/")[2] or "@" in fields["ref"]:  # its tags are the layers' own
+        raise cannot(f"{name} with a tag", engine=engine)
+    return fields["ref"]
+
+
+def _secret(text: str) -> str:
+    """Return a secret as docker writes it in the words that all versions know: `source` and `env` are younger."""
+    fields = dict(item.partition("=")[::2] for item in csv_items(text))
+    if "source" in fields:
+        fields["src"] = fields.pop("source")
+    if "env" in fields:
+        fields.update(type="env", src=fields.pop("env"))
+    return ",".join(f"{name}={value}" for name, value in fields.items())

@@ -1,0 +1,243 @@
+"""What gives an option the same meaning with every engine: where the result goes, and what an engine cannot do.
+
+Options that every engine is asked for have one spelling here (`UNIFIED`). What an engine's build command lacks and its
+other commands can do is done after the build: a push, an archive. The rest is an error that names the engines that can.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import pkgutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from tritonbuild import flags
+from tritonbuild.errors import InvalidInputError
+from tritonbuild.masking import csv_items, csv_line
+
+UNIFIED: Final[flags.Table] = {
+    "annotation": flags.pairs,
+    "build_arg": flags.pairs,
+    "cache_from": flags.fields,
+    "cache_to": flags.fields,
+    "file": flags.path,
+    "iidfile": flags.path,
+    "label": flags.pairs,
+    "load": flags.switch,
+    "metadata_file": flags.path,
+    "network": flags.scalar,
+    "no_cache": flags.switch,
+    "output": flags.fields,
+    "platform": flags.repeated,
+    "progress": flags.single(flags.choice("auto", "plain", "quiet", "rawjson", "tty")),
+    "pull": flags.switch,
+    "push": flags.switch,
+    "quiet": flags.switch,
+    "secret": flags.fields,
+    "ssh": flags.repeated,
+    "tag": flags.repeated,
+    "target": flags.single(flags.repeated),
+}
+"""The options that mean the same with every engine, as they are read where an engine has no row of its own."""
+
+_ARCHIVES: Final = frozenset({"docker", "oci"})
+_FILES: Final = frozenset({"local", "tar"})
+_able: Final[dict[str, frozenset[str]]] = {}
+
+
+def able(engine: str, *what: str) -> None:
+    """Declare what *engine* can do of that which not every engine can; its module does so once."""
+    _able[engine] = frozenset(what)
+
+
+def engines_that_can(what: str) -> tuple[str, ...]:
+    """Return the engines that have declared it; to be asked, all modules beside this one are loaded."""
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        importlib.import_module(f"{__package__}.{module.name}")
+    return tuple(sorted(engine for engine, can in _able.items() if what in can))
+
+
+def cannot(what: str, *, engine: str) -> InvalidInputError:
+    """Return the error for something *engine* cannot do, as the engines that can have declared it."""
+    others = ", ".join(engines_that_can(what)) or "none"
+    return InvalidInputError(f"engine {engine!r} cannot do {what}", hint=f"engines that can: {others}")
+
+
+def table(own: flags.Table) -> flags.Table:
+    """Return an engine's table with the rows that stand for its translations."""
+    return dict(sorted({**UNIFIED, **own}.items()))
+
+
+def nowhere(*, engine: str) -> InvalidInputError:
+    """Return the error for a result that would be lost."""
+    return InvalidInputError(
+        f"nothing says where engine {engine!r} is to put the image, and it keeps none by itself",
+        hint="say push=True, or output='type=oci,dest=FILE'",
+    )
+
+
+def validate(options: Mapping[str, Any], *names: str, engine: str) -> None:
+    """Refuse a wrong value of an option that does not reach the engine's table.
+
+    Raises:
+        InvalidInputError: A value is not what its option expects.
+    """
+    flags.render(UNIFIED, {name: options[name] for name in names if name in options}, engine=engine)
+
+
+# --- where the result goes
+
+
+@attrs.frozen(kw_only=True)
+class Output:
+    """One place where the result goes.
+
+    Attributes:
+        type: `local`, `tar`, `oci`, `docker`, `image`, or what else the engine knows.
+        dest: The file or folder, absolute; empty where none is given.
+        fields: The other fields.
+    """
+
+    type: str
+    dest: str = ""
+    fields: Mapping[str, str] = attrs.field(factory=dict)
+
+    @property
+    def is_archive(self) -> bool:
+        """Whether it is a file with an image in it."""
+        return self.type in _ARCHIVES and bool(self.dest)
+
+    def text(self, **more: str) -> str:
+        """Return it as BuildKit's clients take it, with *more* fields."""
+        named = {"type": self.type, **({"dest": self.dest} if self.dest else {}), **self.fields, **more}
+        return csv_line(f"{name}={value}" for name, value in named.items())
+
+
+@attrs.frozen(kw_only=True)
+class Destination:
+    """Where the result goes besides the engine's storage.
+
+    Attributes:
+        push: Whether to the registries that the tags name.
+        outputs: The files and folders.
+    """
+
+    push: bool = False
+    outputs: tuple[Output, ...] = ()
+
+
+def outputs(value: object, *, engine: str) -> tuple[Output, ...]:
+    """Return what the option `output` says: `type=oci,dest=FILE`, a dict of these fields, or a folder.
+
+    Raises:
+        InvalidInputError: It is not that, or says standard output, which is the log's.
+    """
+    if value is None:
+        return ()
+    validate({"output": value}, "output", engine=engine)
+    return tuple(_output(one, engine=engine) for one in flags.each(value))
+
+
+def _output(value: object, *, engine: str) -> Output:
+    if isinstance(value, os.PathLike):
+        return Output(type="local", dest=flags.absolute(value))
+    (line,) = flags.fields.texts(value)
+    items = csv_items(line)
+    if items == [line] and not line.startswith("type="):  # as with docker, text alone is a folder
+        fields = {"type": "tar" if line == "-" else "local", "dest": line}
+    else:
+        fields = dict(item.partition("=")[::2] for item in items)
+    kind, dest = fields.pop("type", ""), fields.pop("dest", "")
+    if not kind:
+        raise InvalidInputError(f"output {line!r} of engine {engine!r} has no type", hint="say type=oci,dest=FILE")
+    if dest == "-":
+        raise InvalidInputError(
+            f"output {line!r} of engine {engine!r} goes to standard output, which is the log's", hint="name a file"
+        )
+    return Output(type=kind, dest=flags.absolute(dest) if dest else "", fields=fields)
+
+
+def stored(options: Mapping[str, Any], *, engine: str) -> tuple[Destination, dict[str, Any]]:
+    """Return where the result goes with an engine whose builds always end in its storage, and the other options.
+
+    `type=image` and `type=registry` mean what they mean to BuildKit: a name, a push.
+
+    Raises:
+        InvalidInputError: It is something such an engine cannot do.
+    """
+    validate(options, "load", "push", "tag", engine=engine)
+    rest = {name: value for name, value in options.items() if name not in {"load", "push", "output"}}
+    if options.get("load") is False:
+        raise cannot("load=False", engine=engine)
+    push, names, places = bool(options.get("push")), [], []
+    for output in outputs(options.get("output"), engine=engine):
+        fields = dict(output.fields)
+        if output.type in {"image", "registry"}:
+            push = push or output.type == "registry" or fields.pop("push", "") == "true"
+            names += [name for name in fields.pop("name", "").split(",") if name]
+        elif output.is_archive:
+            _need_folder(output.dest)
+            places.append(output)
+        elif output.type in _FILES and output.dest:
+            places.append(output)
+        elif output.type != "docker":  # without a file it is another word for load
+            raise cannot(f"output type={output.type}" + ("" if output.dest else " without dest"), engine=engine)
+        if fields and (output.type not in _FILES):
+            raise cannot(f"output type={output.type},{next(iter(fields))}", engine=engine)
+    if names:
+        rest["tag"] = (*flags.each(rest.get("tag") or ()), *names)
+    return Destination(push=push, outputs=tuple(places)), rest
+
+
+def again(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a second build that takes everything from the cache of the first and names nothing."""
+    once = {"iidfile", "load", "no_cache", "output", "pull", "push", "tag"}
+    return {name: value for name, value in flags.canonical(options).items() if name not in once}
+
+
+def tags(options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names the image is to have."""
+    return tuple(str(tag) for tag in flags.each(flags.canonical(options).get("tag") or ()))
+
+
+def has_image(options: Mapping[str, Any], *, engine: str) -> bool:
+    """Return whether the result is an image, not only files, with an engine that keeps only what it is told to."""
+    places = outputs(options.get("output"), engine=engine)
+    return bool(options.get("load") or options.get("push")) or not places or any(o.type not in _FILES for o in places)
+
+
+def _need_folder(dest: str) -> None:
+    if not Path(dest).parent.is_dir():
+        raise InvalidInputError(f"cannot write {dest!r}: its folder does not exist", hint="make it, or name another")
+    if Path(dest).is_dir():
+        raise InvalidInputError(f"cannot write {dest!r}: it is a folder", hint="name a file in it")
+
+
+@contextlib.contextmanager
+def beside(target: str) -> Iterator[str]:
+    """Yield the path of a file that does not exist, in the folder of *target*; it is gone afterwards."""
+    place = Path(target)
+    temporary = place.with_name(f".{place.name}.{os.urandom(4).hex()}")
+    try:
+        yield str(temporary)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole(target: str) -> Iterator[str]:
+    """Yield the path of a file that does not exist; what is written there takes the place of *target* at the end.
+
+    When the block fails, *target* is as it was.
+    """
+    with beside(target) as temporary:
+        yield temporary
+        mask = os.umask(0)
+        os.umask(mask)
+        Path(temporary).chmod(0o666 & ~mask)
+        Path(temporary).replace(target)

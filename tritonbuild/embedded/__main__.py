@@ -1,0 +1,248 @@
+"""The embedded engine's process: `python -m tritonbuild.embedded --file=REQUEST --tag=NAME ...`."""
+
+from __future__ import annotations
+
+import gc
+
+if __name__ == "__main__":
+    # Imports and planning make a hundred thousand objects that stay, and none of them cycles worth looking for.
+    gc.disable()
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import attrs
+
+from tritonbuild import dirs, process, threads
+from tritonbuild.embedded import arguments, memory, sbom
+from tritonbuild.embedded.builder import Builder, Built
+from tritonbuild.embedded.plan import Plan
+from tritonbuild.embedded.request import Request, from_document
+from tritonbuild.errors import BuildFailedError, InvalidInputError, TritonBuildError, one_line
+from tritonbuild.layers.cache import Cache, default_folder
+from tritonbuild.oci.archives import Archive
+from tritonbuild.oci.descriptors import from_json
+from tritonbuild.oci.layouts import Layout
+from tritonbuild.oci.push import Push
+from tritonbuild.oci.registry import Registries
+from tritonbuild.oci.targets import Target
+from tritonbuild.oci.transport import Settings
+from tritonbuild.reference import parse_platform, parse_reference
+
+_LOAD_TIMEOUT = 1800.0
+
+
+def store() -> Path:
+    """Return the layout that gets images for which nothing else is said."""
+    return dirs.data() / "images"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the engine; return its exit status."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    memory.keep_freed()
+    try:
+        _run(arguments.parser().parse_args(argv))
+    except TritonBuildError as error:
+        lines = [f"error: {error}"]
+        lines += [f"       {line}" for line in error.tail] if isinstance(error, BuildFailedError) else []
+        lines += [f"hint: {error.hint}"] if error.hint else []
+        print("\n".join(lines), file=sys.stderr)  # noqa: T201 - a process of its own
+        return error.exit_code
+    except OSError as error:
+        said = f"{error.strerror}: {error.filename}" if error.filename else str(error)
+        print(f"error: {said}", file=sys.stderr)  # noqa: T201 - a process of its own
+        return TritonBuildError.exit_code
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
+    """End as if interrupted, so that what is half there is removed."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    threads.stop()
+    raise KeyboardInterrupt
+
+
+def _run(options: argparse.Namespace) -> None:
+    request = _request(options)
+    outputs = [arguments.output(text) for text in options.output]
+    folder = Path(options.cache_dir) if options.cache_dir else default_folder()
+    registries = Registries(
+        Settings(
+            insecure=frozenset(options.insecure_registry),
+            mirrors=arguments.mirrors(options.mirror),
+            credential_files=(Path(options.authfile),) if options.authfile else None,
+            ca_file=options.ca_file,
+            tries=max(1, options.retry),
+        )
+    )
+    annotations = arguments.pairs(options.annotation, what="an annotation")
+
+    def say(line: str) -> None:
+        if not options.quiet:
+            # In one piece, since several threads say something.
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
+
+    with (
+        # What is killed leaves it behind, so that it is made for wheels alone.
+        tempfile.TemporaryDirectory(prefix="tritonbuild-") if request.wheels else contextlib.nullcontext() as scratch,
+        Cache(folder, largest=arguments.size(options.cache_size)) as cache,
+    ):
+        builder = Builder(
+            cache,
+            registries,
+            say=say,
+            compression=options.compression,
+            use_cache=not options.no_cache,
+            context=Path(options.context) if options.context else None,
+            scratch=Path(scratch) if scratch else None,
+        )
+        if options.plan_file:
+            planned = _planned(builder.plan(request, *builder.sources(request), created=_epoch()))
+            Path(options.plan_file).write_text(json.dumps(planned), encoding="utf-8")
+            return
+        with _targets(options, outputs, registries) as (targets, archive):
+            built = builder.build(request, targets, options.tag, annotations=annotations, created=_epoch())
+            if options.sbom:
+                _attach(built, targets)
+            if archive is not None:
+                _load(options.load, archive, say)
+            kept = [target for target in targets if not (isinstance(target, Archive) and target.path == archive)]
+            places = [place for target in kept for place in target.places(options.tag)]
+        _tell(options, built, places)
+
+
+def _request(options: argparse.Namespace) -> Request:
+    try:
+        content = Path(options.file).read_bytes()
+    except OSError as error:
+        raise InvalidInputError(f"cannot read {options.file!r}: {error.strerror}", hint="name a request") from error
+    request = from_document(from_json(content, what=options.file))
+    sources = arguments.pairs(options.source, what="a source")
+    if not sources.keys() <= {"full", "base", "min"}:
+        raise InvalidInputError(f"sources are full and base, not {', '.join(sources)}", hint="write full=PLACE")
+    labels = {**request.labels, **arguments.pairs(options.label, what="a label")}
+    return attrs.evolve(
+        request,
+        full=sources.get("full", request.full),
+        base=sources.get("base", sources.get("min", request.base)),
+        platform=parse_platform(options.platform) if options.platform else request.platform,
+        labels=labels,
+    )
+
+
+def _epoch() -> int | None:
+    text = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if text and not text.isdigit():
+        raise InvalidInputError(f"SOURCE_DATE_EPOCH is {text!r}, not seconds since 1970", hint="unset it")
+    return int(text) if text else None
+
+
+@contextlib.contextmanager
+def _targets(
+    options: argparse.Namespace, outputs: Sequence[tuple[str, Path | None]], registries: Registries
+) -> Iterator[tuple[list[Target], Path | None]]:
+    """Yield where the image goes, and the archive that an engine is to load."""
+    with contextlib.ExitStack() as stack:
+        targets: list[Target] = []
+
+        def archive(path: Path) -> None:
+            one = Archive(path)
+            stack.callback(one.close)
+            targets.append(one)
+
+        for kind, path in outputs:
+            if path is None:
+                continue
+            if kind == "oci-layout" or (kind == "oci" and path.is_dir()):
+                targets.append(Layout(path))
+            else:
+                archive(path)
+        if options.push or any(kind == "registry" for kind, _ in outputs):
+            if not options.tag:
+                raise InvalidInputError("a push needs a tag that names the registry", hint="add --tag")
+            repositories = dict.fromkeys(parse_reference(tag).name for tag in options.tag)
+            references = [parse_reference(name) for name in repositories]
+            targets += [Push(registries.target(reference)) for reference in references]
+        loaded = None
+        if options.load:
+            if shutil.which(options.load) is None:
+                raise InvalidInputError(f"{options.load} is not installed, so it loads no image", hint="leave out load")
+            loaded = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tritonbuild-"))) / "image.tar"
+            archive(loaded)
+        if not targets:
+            targets.append(Layout(store()))
+        yield targets, loaded
+
+
+def _attach(built: Built, targets: Sequence[Target]) -> None:
+    content = sbom.document(built.plan, built.image)
+    for target in targets:
+        attach = getattr(target, "attach", None)
+        if attach is not None:
+            attach(*sbom.referrer(built.image, content))
+
+
+def _load(engine: str, archive: Path, say: Any) -> None:
+    done = process.capture([engine, "load", "--input", str(archive)], timeout=_LOAD_TIMEOUT)
+    if not done.ok:
+        said = one_line(done.error.strip() or done.output.strip())[-300:]
+        raise TritonBuildError(f"{engine} does not load the image: {said}", hint="see whether it runs")
+    say(done.output.strip())
+
+
+def _planned(planned: Plan) -> dict[str, Any]:
+    return {
+        "layers": [
+            {
+                "title": layer.title,
+                "size": layer.size,
+                "files": [{"path": f"/{i.entry.path}", "size": i.entry.size} for i in layer.items],
+            }
+            for layer in planned.layers
+        ],
+        "env": dict(planned.env),
+        "labels": dict(planned.labels),
+    }
+
+
+def _tell(options: argparse.Namespace, built: Built, places: Sequence[str]) -> None:
+    image = built.image
+    if options.iidfile:
+        Path(options.iidfile).write_text(image.config.digest, encoding="ascii")
+    if options.metadata_file:
+        facts = {
+            "containerimage.config.digest": image.config.digest,
+            "containerimage.descriptor": image.manifest.document(),
+            "containerimage.digest": image.manifest.digest,
+            "image.name": ",".join(options.tag),
+            "tritonbuild.moved": built.moved,
+            "tritonbuild.places": places,
+            "tritonbuild.size": sum(layer.size for layer in image.layers),
+        }
+        Path(options.metadata_file).write_text(json.dumps(facts), encoding="utf-8")
+    print(image.manifest.digest)  # noqa: T201 - a process of its own
+
+
+if __name__ == "__main__":
+    if status := main():
+        sys.exit(status)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # All is done, and what is in memory need not be taken apart piece by piece.
+    os._exit(0)

@@ -1,0 +1,185 @@
+"""The embedded engine's whole way: sources, indexes, plan, layers, result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import attrs
+
+from tritonbuild.embedded import result
+from tritonbuild.embedded.delivery import Delivery
+from tritonbuild.embedded.plan import Begun, Plan, Source, plan
+from tritonbuild.embedded.request import Request
+from tritonbuild.errors import InvalidInputError
+from tritonbuild.layers import indexing, reading
+from tritonbuild.layers.cache import Cache
+from tritonbuild.layers.layerindex import LayerIndex
+from tritonbuild.layers.reading import Layer
+from tritonbuild.layers.writing import GZIP, Written
+from tritonbuild.oci import images
+from tritonbuild.oci.descriptors import Descriptor
+from tritonbuild.oci.images import SourceImage
+from tritonbuild.oci.registry import Registries
+from tritonbuild.oci.targets import Image, Target
+from tritonbuild.rootfs.view import View
+from tritonbuild.threads import CORES, pool, results
+
+Say = Callable[[str], None]
+
+
+@attrs.frozen(kw_only=True)
+class Built:
+    """What a build gave.
+
+    Attributes:
+        image: The result.
+        plan: What it holds.
+        written: Its new layers, in the plan's order.
+        moved: Bytes that went to targets.
+    """
+
+    image: Image
+    plan: Plan
+    written: tuple[Written, ...]
+    moved: int
+
+
+class Builder:
+    """Builds images from source images; to be used inside the cache's context.
+
+    Args:
+        cache: What is kept between builds.
+        registries: How registries are talked to.
+        say: Takes a line of progress.
+        compression: Of new layers.
+        use_cache: Whether layers that were written before are used.
+        context: The build context, for requests that take something out of one.
+        scratch: An empty folder for what is made of that.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a build is told
+        self,
+        cache: Cache,
+        registries: Registries,
+        *,
+        say: Say,
+        compression: str = GZIP,
+        use_cache: bool = True,
+        context: Path | None = None,
+        scratch: Path | None = None,
+    ) -> None:
+        self.cache = cache
+        self.registries = registries
+        self.say = say
+        self.compression = compression
+        self.use_cache = use_cache
+        self.context = context
+        self.scratch = scratch
+        self._started = time.monotonic()
+
+    def _report(self, line: str) -> None:
+        self.say(f"[{time.monotonic() - self._started:6.1f} s] {line}")
+
+    def sources(self, request: Request) -> tuple[SourceImage, SourceImage]:
+        """Return full and base."""
+        platform = request.platform or images.default_platform()
+        with pool(2) as finders:
+            full, base = results(
+                [
+                    finders.submit(images.find, place, self.registries, platform=platform)
+                    for place in (request.full, request.base)
+                ]
+            )
+        for name, image in (("full", full), ("base", base)):
+            self._report(f"{name}: {image.name} is {image.manifest.digest[:19]}, {len(image.layers)} layers")
+        return full, base
+
+    def plan(
+        self,
+        request: Request,
+        full: SourceImage,
+        base: SourceImage,
+        *,
+        created: int | None = None,
+        begun: Begun | None = None,
+    ) -> Plan:
+        """Return what is to be written, reading the layers that have no index yet."""
+        indexed = self._indexed([full, base])
+        sources = self._source(full, indexed), self._source(base, indexed)
+        return plan(request, *sources, context=self.context, scratch=self.scratch, created=created, begun=begun)
+
+    def _source(self, image: SourceImage, indexed: Mapping[str, LayerIndex]) -> Source:
+        layers = [Layer(blob=blob, origin=image.origin, index=indexed[blob.digest]) for blob in image.layers]
+        return Source(view=View(layers), env=image.env, labels=image.labels, created=image.created)
+
+    def _indexed(self, sources: Sequence[SourceImage]) -> dict[str, LayerIndex]:
+        wanted = {blob.digest: (blob, image) for image in sources for blob in image.layers}
+        indexed = {digest: found for digest in wanted if (found := self.cache.index(digest))}
+        todo = sorted((one for digest, one in wanted.items() if digest not in indexed), key=lambda one: -one[0].size)
+        if todo:
+            self._report(f"reading {len(todo)} layers, {sum(blob.size for blob, _ in todo) >> 20} MiB")
+        with pool(CORES) as readers:
+            for found in results([readers.submit(self._index, blob, image) for blob, image in todo]):
+                indexed[found.digest] = found
+        return indexed
+
+    def _index(self, blob: Descriptor, image: SourceImage) -> LayerIndex:
+        with self.cache.alone(blob.digest.replace(":", "-")):
+            known = self.cache.index(blob.digest)
+            if known is not None:
+                return known
+            what = f"layer {blob.digest[:19]} of {image.name}"
+            found, late = indexing.read(blob, image.origin.read(blob, 0, blob.size), what=what)
+            if late:
+                found = reading.complete(Layer(blob=blob, origin=image.origin, index=found), late)
+            self.cache.keep_index(found)
+        self._report(f"read {blob.digest[:19]}: {blob.size >> 20} MiB, {len(found)} entries")
+        return found
+
+    def build(
+        self,
+        request: Request,
+        targets: Sequence[Target],
+        tags: Sequence[str],
+        *,
+        annotations: Mapping[str, str] | None = None,
+        created: int | None = None,
+    ) -> Built:
+        """Build the image, and give it to *targets*.
+
+        Args:
+            request: What is wanted.
+            targets: Where it goes.
+            tags: The names it gets.
+            annotations: To be added to the manifest's.
+            created: The moment that it tells, seconds since 1970; the newest source's by default.
+
+        Raises:
+            TritonBuildError: It cannot be built. No target has it then.
+        """
+        full, base = self.sources(request)
+        if base.platform != full.platform:
+            raise InvalidInputError(
+                f"the full image is for {full.platform}, the base for {base.platform}",
+                hint="use sources for one platform",
+            )
+        delivery = Delivery(
+            self.cache, targets, compression=self.compression, use_cache=self.use_cache, report=self._report
+        )
+        with delivery:
+            # Base layers do not wait for the plan, and what the full image has of components not for all of it.
+            delivery.take_over(base)
+            planned = self.plan(request, full, base, created=created, begun=delivery.begin)
+            self._report(
+                f"planned {len(planned.layers)} new layers, {sum(one.size for one in planned.layers) >> 20} MiB"
+            )
+            written = delivery.write(planned.layers)
+            image = result.compose(planned, base, written, annotations=annotations or {})
+            delivery.take(image.config, image.config_content)
+            delivery.wait()
+        for target in targets:
+            target.finish(image, tags)
+        self._report(f"wrote {image.manifest.digest}, {delivery.moved >> 10} KiB moved")
+        return Built(image=image, plan=planned, written=tuple(written), moved=delivery.moved)

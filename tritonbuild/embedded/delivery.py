@@ -1,0 +1,225 @@
+"""The blobs of one image on their way: new layers are written on all cores, and go to the targets meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from tritonbuild.errors import TritonBuildError
+from tritonbuild.layers.cache import Cache
+from tritonbuild.layers.items import NewLayer
+from tritonbuild.layers.writing import Written, write
+from tritonbuild.oci.descriptors import Descriptor, verified
+from tritonbuild.oci.files import chunks
+from tritonbuild.oci.images import SourceImage
+from tritonbuild.oci.push import Push, Upload
+from tritonbuild.oci.targets import Target
+from tritonbuild.threads import CORES, StoppedError, pool, results
+
+STREAMED: Final = 8 << 20
+"""Bytes from which on a layer is uploaded while it is written; smaller ones are asked for first."""
+
+_MOVERS: Final = 4
+"""Blobs that go to one target at the same time."""
+
+_IN_MEMORY: Final = 4 << 20
+"""Bytes of a file that nobody reads soon, after which its pages are given up."""
+
+
+class Delivery:
+    """What is written and moved for one image; to be used as a context.
+
+    When the block ends with an error, what is under way is given up, and no target has the image.
+
+    Args:
+        cache: Where new layers are kept.
+        targets: Where everything goes.
+        compression: Of new layers.
+        use_cache: Whether layers that were written before are used.
+        report: Takes a line of progress.
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        targets: Sequence[Target],
+        *,
+        compression: str,
+        use_cache: bool,
+        report: Callable[[str], None],
+    ) -> None:
+        self.cache = cache
+        self.targets = targets
+        self.compression = compression
+        self.use_cache = use_cache
+        self.report = report
+        self.moved = 0
+        self._lock = threading.Lock()
+        self._planned = threading.Event()
+        self._given_up = threading.Event()
+        self._stack = contextlib.ExitStack()
+        self._writing: dict[int, Future[Written]] = {}
+        self._transfers: list[Future[None]] = []
+
+    def __enter__(self) -> Delivery:  # noqa: PYI034 - nothing inherits from it, and Self is of Python 3.11
+        """Return this."""
+        # Left in the opposite order: who hands work on ends before those who get it.
+        self._movers = {target: self._stack.enter_context(pool(_MOVERS)) for target in self.targets}
+        self._packers = self._stack.enter_context(pool(CORES))
+        self._writers = self._stack.enter_context(pool(CORES))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Wait for what is under way, or have it given up."""
+        if kind is not None:
+            self._given_up.set()
+            self._planned.set()
+        self._stack.__exit__(kind, error, trace)  # type: ignore[arg-type]  # a traceback, as it came
+
+    def go_on(self) -> None:
+        """Raise `StoppedError` once the delivery is given up."""
+        if self._given_up.is_set():
+            raise StoppedError
+
+    def take_over(self, base: SourceImage) -> None:
+        """Begin to give the layers of *base* to the targets."""
+        for blob in base.layers:
+            for target in self.targets:
+                self._move(target, blob, lambda blob=blob: base.origin.read(blob, 0, blob.size), base)  # type: ignore[misc]
+
+    def take(self, blob: Descriptor, content: bytes) -> None:
+        """Begin to give a small blob to the targets."""
+        for target in self.targets:
+            self._move(target, blob, lambda: iter([content]))
+
+    def _move(
+        self, target: Target, blob: Descriptor, content: Callable[[], Iterator[bytes]], image: SourceImage | None = None
+    ) -> None:
+        source = image.reference if image else None
+
+        def one() -> None:
+            self._count(target.take(blob, self._guarded(content), source=source))
+
+        self._transfers.append(self._movers[target].submit(one))
+
+    def _guarded(self, content: Callable[[], Iterator[bytes]]) -> Callable[[], Iterator[bytes]]:
+        """Return *content*, which ends once the delivery is given up."""
+
+        def guarded() -> Iterator[bytes]:
+            for chunk in content():
+                self.go_on()
+                yield chunk
+
+        return guarded
+
+    def begin(self, layers: Sequence[NewLayer]) -> None:
+        """Begin to write those of *layers* that were not begun yet, the largest first; no target has one yet."""
+        for layer in sorted(layers, key=lambda one: -one.size):
+            if id(layer) not in self._writing:
+                self._writing[id(layer)] = self._writers.submit(self._one, layer)
+
+    def write(self, layers: Sequence[NewLayer]) -> list[Written]:
+        """Write all *layers* of the image, give them to the targets, and return what they came to."""
+        self.begin(layers)
+        self._planned.set()
+        return results([self._writing[id(layer)] for layer in layers])
+
+    def wait(self) -> None:
+        """Wait until the targets have everything."""
+        results(self._transfers)
+
+    def _count(self, moved: int) -> None:
+        with self._lock:
+            self.moved += moved
+
+    def _one(self, layer: NewLayer) -> Written:
+        """Write a layer; begin to hand it to the targets that do not get it meanwhile."""
+        streamed = [target for target in self.targets if isinstance(target, Push) and layer.size >= STREAMED]
+        done, uploads = self._layer(layer, streamed)
+        for target in self.targets:
+            mover = self._movers[target]
+            self._transfers.append(mover.submit(self._hand_over, target, done, uploads.get(target)))
+        return done
+
+    def _layer(self, layer: NewLayer, streamed: Sequence[Push]) -> tuple[Written, dict[Target, Upload]]:
+        """Return the layer, and if it was written now, its uploads to *streamed*, which went on meanwhile."""
+        key = layer.key(self.compression)
+        with self.cache.alone(key):
+            known = self.cache.layer(key) if self.use_cache else None
+            if known is not None:
+                return known, {}
+            uploads: dict[Target, Upload] = {target: target.stream() for target in streamed}
+            try:
+                with self.cache.new() as file:
+                    out = _Tee(self, file, [*uploads.values()], passing=len(uploads) == len(self.targets))
+                    done = write(layer, out, self._packers, self.compression)
+                    self.cache.keep_layer(key, file, done)
+                for upload in uploads.values():
+                    upload.end()
+            except BaseException:
+                for upload in uploads.values():
+                    upload.drop()
+                raise
+        sizes = f"{done.unpacked >> 10} KiB, {done.size >> 10} KiB packed"
+        self.report(f"wrote {layer.title}: {sizes}, {done.digest} of {done.diff_id}")
+        return done, uploads
+
+    def _hand_over(self, target: Target, done: Written, upload: Upload | None) -> None:
+        self._planned.wait()
+        self.go_on()
+        if upload is not None and upload.finish(done.digest):
+            self._count(done.size)
+            return
+        path = self.cache.blob(done.digest)
+        blob = Descriptor(media_type=done.media_type, digest=done.digest, size=done.size)
+        try:
+            self._count(target.take(blob, self._guarded(lambda: chunks(path)), verify=False))
+        except TritonBuildError:
+            # Whatever it was, a damaged file must not be found again.
+            if not _is_whole(blob, path):
+                self.cache.forget(done.digest)
+            raise
+
+
+class _Tee:
+    """A file, and uploads that get the same.
+
+    Args:
+        delivery: Whose they are.
+        file: The file.
+        uploads: What gets the same.
+        passing: Whether the file is not read soon, so that there is no use in keeping it in memory.
+    """
+
+    def __init__(self, delivery: Delivery, file: BinaryIO, uploads: Sequence[Upload], *, passing: bool) -> None:
+        self._delivery = delivery
+        self._file = file
+        self._uploads = uploads
+        self._passing = passing and hasattr(os, "posix_fadvise")
+        self._in_memory = 0
+
+    def write(self, chunk: bytes) -> None:
+        """Write *chunk* everywhere."""
+        self._delivery.go_on()
+        self._file.write(chunk)
+        for upload in self._uploads:
+            upload.write(chunk)
+        self._in_memory += len(chunk)
+        if self._passing and self._in_memory >= _IN_MEMORY:
+            # Has the kernel begin to write them, and free those that are written.
+            with contextlib.suppress(OSError):
+                os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            self._in_memory = 0
+
+
+def _is_whole(blob: Descriptor, path: Path) -> bool:
+    with contextlib.suppress(TritonBuildError, OSError):
+        for _ in verified(chunks(path), blob, what="a blob of the cache"):
+            pass
+        return True
+    return False

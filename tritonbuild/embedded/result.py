@@ -1,0 +1,116 @@
+"""Manifest and configuration of the result: the base's, with what was added."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+
+from tritonbuild.embedded.plan import Plan
+from tritonbuild.layers.writing import Written
+from tritonbuild.oci import descriptors
+from tritonbuild.oci.descriptors import Descriptor, digest_of, to_json
+from tritonbuild.oci.images import SourceImage
+from tritonbuild.oci.targets import Image
+
+BASE_NAME: Final = "org.opencontainers.image.base.name"
+BASE_DIGEST: Final = "org.opencontainers.image.base.digest"
+CREATED: Final = "org.opencontainers.image.created"
+_TYPES: Final = {
+    descriptors.DOCKER_LAYER: descriptors.LAYER_GZIP,
+    "application/vnd.docker.image.rootfs.diff.tar": descriptors.LAYER,
+    "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip": descriptors.LAYER_GZIP,
+}
+
+
+def moment(seconds: int) -> str:
+    """Return seconds since 1970 as RFC 3339 has them."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def compose(
+    plan: Plan,
+    base: SourceImage,
+    written: Sequence[Written],
+    *,
+    annotations: Mapping[str, str],
+) -> Image:
+    """Return the result's documents: the same bytes for equal arguments.
+
+    Args:
+        plan: What was written.
+        base: What it was written on.
+        written: The layers of *plan*, in its order.
+        annotations: To be added to the manifest's.
+    """
+    when = moment(plan.created)
+    new = tuple(Descriptor(media_type=one.media_type, digest=one.digest, size=one.size) for one in written)
+    below = tuple(
+        attrs.evolve(one, media_type=_TYPES.get(one.media_type, one.media_type), annotations={}) for one in base.layers
+    )
+    config_content = to_json(_config(plan, base, written, when))
+    config = Descriptor(media_type=descriptors.CONFIG, digest=digest_of(config_content), size=len(config_content))
+    manifest_content = to_json(
+        {
+            "schemaVersion": 2,
+            "mediaType": descriptors.MANIFEST,
+            "config": config.document(),
+            "layers": [one.document() for one in (*below, *new)],
+            "annotations": {CREATED: when, **_origin(base), **annotations},
+        }
+    )
+    manifest = Descriptor(
+        media_type=descriptors.MANIFEST,
+        digest=digest_of(manifest_content),
+        size=len(manifest_content),
+        platform=base.platform,
+    )
+    return Image(
+        manifest=manifest,
+        manifest_content=manifest_content,
+        config=config,
+        config_content=config_content,
+        base_layers=below,
+        new_layers=new,
+    )
+
+
+def _origin(base: SourceImage) -> dict[str, str]:
+    """Return what says on which image the result was made."""
+    name = {BASE_NAME: str(base.reference)} if base.reference is not None else {}
+    return {BASE_DIGEST: base.manifest.digest, **name}
+
+
+def _config(plan: Plan, base: SourceImage, written: Sequence[Written], when: str) -> dict[str, Any]:
+    request = plan.request
+    runtime = dict(base.runtime)
+    runtime["Env"] = [f"{name}={value}" for name, value in plan.env.items()]
+    runtime["WorkingDir"] = request.workdir
+    labels = {**base.labels, **plan.labels, **_origin(base)}
+    runtime["Labels"] = dict(sorted(labels.items()))
+    if request.entrypoint is not None:
+        # As with a Containerfile, another entrypoint takes the base's command away.
+        runtime["Entrypoint"] = list(request.entrypoint)
+        runtime.pop("Cmd", None)
+    if request.cmd is not None:
+        runtime["Cmd"] = list(request.cmd)
+    own = {"User": request.run_as, "StopSignal": request.stop_signal}
+    runtime |= {name: value for name, value in own.items() if value}
+    for name, more in (("ExposedPorts", request.ports), ("Volumes", request.volumes)):
+        if more:
+            runtime[name] = dict(sorted({**(runtime.get(name) or {}), **{one: {} for one in more}}.items()))
+    history = list(base.config.get("history") or ())
+    history += [
+        {"created": when, "created_by": f"tritonbuild: {layer.title}", "comment": request.title}
+        for layer in plan.layers
+    ]
+    facts = {name: base.config[name] for name in ("architecture", "os", "variant", "os.version") if name in base.config}
+    return {
+        **facts,
+        "created": when,
+        "config": runtime,
+        "rootfs": {"type": "layers", "diff_ids": [*base.diff_ids, *(one.diff_id for one in written)]},
+        "history": history,
+    }

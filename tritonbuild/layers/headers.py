@@ -1,0 +1,99 @@
+"""Headers of a tar: the same bytes for equal entries, on every machine and with every Python.
+
+ustar, with a pax header in front where that cannot hold what there is; no user names, no fractions of seconds.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Iterable
+from typing import Final
+
+import attrs
+
+from tritonbuild.errors import TritonBuildError
+from tritonbuild.layers.entry import FILE, FOLDER, HARD_LINK, SYMLINK, Entry
+
+LAYER_FORMAT: Final = 4
+"""The format of the layers written here.
+
+Raise it whenever the same items would give other bytes: in this module, in the order of `items.arranged` or
+`component`, or in the compression of `writing` and `splice`. Cached layers and indexes of another format are not used.
+"""
+
+BLOCK: Final = 512
+_LARGEST_ID: Final = 0o7777777
+_LARGEST_SIZE: Final = 0o77777777777
+_WRITTEN: Final = frozenset({FILE, FOLDER, HARD_LINK, SYMLINK})
+
+
+def _octal(value: int, width: int) -> bytes:
+    return f"{value:0{width - 1}o}\0".encode()
+
+
+def _header(name: bytes, entry: Entry, kind: bytes, size: int, target: bytes) -> bytes:
+    fields = b"".join(
+        (
+            name[:100].ljust(100, b"\0"),
+            _octal(entry.mode, 8),
+            _octal(min(entry.uid, _LARGEST_ID), 8),
+            _octal(min(entry.gid, _LARGEST_ID), 8),
+            _octal(min(size, _LARGEST_SIZE), 12),
+            _octal(min(max(entry.mtime, 0), _LARGEST_SIZE), 12),
+            b" " * 8,
+            kind,
+            target[:100].ljust(100, b"\0"),
+            b"ustar\x0000",
+        )
+    ).ljust(BLOCK, b"\0")
+    return fields[:148] + f"{checksum(fields):06o}\0 ".encode() + fields[156:]
+
+
+def checksum(header: bytes) -> int:
+    """Return the sum of the bytes of a header, those of its checksum counted as blanks."""
+    # Adler-32's lower half is one more than the sum of all bytes, modulo 65521; those of half a header come to less.
+    halves = header[:148] + b" " * 8 + header[156:256], header[256:]
+    return sum((zlib.adler32(half) & 0xFFFF) - 1 for half in halves)
+
+
+def _pax(records: Iterable[tuple[str, bytes]]) -> bytes:
+    out = b""
+    for name, value in records:
+        rest = b" " + name.encode("utf-8", "surrogateescape") + b"=" + value + b"\n"
+        length = len(rest)
+        while length != len(str(length)) + len(rest):
+            length = len(str(length)) + len(rest)
+        out += str(length).encode() + rest
+    return out
+
+
+def headers(entry: Entry) -> bytes:
+    """Return what stands before the content of an entry."""
+    if entry.kind not in _WRITTEN:
+        raise TritonBuildError(
+            f"{entry.path!r} is a device, which no layer here may have", hint="use another full image"
+        )
+    name = entry.path.encode("utf-8", "surrogateescape") + (b"/" if entry.kind == FOLDER else b"")
+    target = entry.target.encode("utf-8", "surrogateescape")
+    records = []
+    if len(name) > 100:  # noqa: PLR2004 - the field's width
+        records.append(("path", name))
+    if len(target) > 100:  # noqa: PLR2004 - the field's width
+        records.append(("linkpath", target))
+    numbers = (("uid", entry.uid, _LARGEST_ID), ("gid", entry.gid, _LARGEST_ID), ("size", entry.size, _LARGEST_SIZE))
+    records += [(key, str(value).encode()) for key, value, largest in numbers if value > largest]
+    if not 0 <= entry.mtime <= _LARGEST_SIZE:
+        records.append(("mtime", str(entry.mtime).encode()))
+    records += [(f"SCHILY.xattr.{key}", base64.b64decode(value)) for key, value in sorted(entry.attributes.items())]
+    out = b""
+    if records:
+        body = _pax(sorted(records))
+        plain = attrs.evolve(entry, mode=0o644, uid=0, gid=0, mtime=0)
+        out = _header(b"PaxHeaders/" + name.strip(b"/")[-80:], plain, b"x", len(body), b"") + padded(body)
+    return out + _header(name, entry, entry.kind.encode(), entry.size if entry.kind == FILE else 0, target)
+
+
+def padded(content: bytes) -> bytes:
+    """Return *content* filled up to whole blocks."""
+    return content + bytes(-len(content) % BLOCK)

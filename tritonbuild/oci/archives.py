@@ -1,0 +1,174 @@
+"""Docker archives: read in place as an origin of images, and written, as an OCI layout as well, as a target.
+
+https://github.com/moby/docker-image-spec/blob/main/spec.md#combined-image-json--filesystem-changeset-format
+"""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from tritonbuild.errors import InvalidInputError
+from tritonbuild.oci import descriptors
+from tritonbuild.oci.descriptors import Descriptor, broken, descriptor, from_json, to_json
+from tritonbuild.oci.files import Files, chunks, document_of, no_room
+from tritonbuild.oci.layouts import INDEX_FILE, Layout, LayoutOrigin, blob_name, choose
+from tritonbuild.oci.targets import Content, Image
+from tritonbuild.reference import Reference, parse_reference
+
+_BLOCK: Final = 512
+_MANIFEST: Final = "manifest.json"
+
+
+def open_origin(files: Files) -> LayoutOrigin | DockerOrigin:
+    """Return the images in *files*: an OCI layout, or a docker archive.
+
+    Raises:
+        InvalidInputError: They are neither.
+    """
+    if files.size(INDEX_FILE) is not None:
+        return LayoutOrigin(files)
+    if files.size(_MANIFEST) is not None:
+        return DockerOrigin(files)
+    raise InvalidInputError(f"{str(files.path)!r} is neither an OCI layout nor a docker archive", hint="name another")
+
+
+class DockerOrigin:
+    """Images of an archive that `docker save` before version 25 wrote, as if it were a layout.
+
+    Args:
+        files: Its files.
+    """
+
+    def __init__(self, files: Files) -> None:
+        self.files = files
+        self.name = str(files.path)
+        self._names: dict[str, str] = {}
+        self._documents: dict[str, bytes] = {}
+
+    def read(self, blob: Descriptor, start: int, stop: int) -> Iterator[bytes]:
+        """Yield the bytes of *blob* from *start* up to *stop*."""
+        if blob.digest in self._documents:
+            yield self._documents[blob.digest][start:stop]
+            return
+        if blob.digest not in self._names:
+            raise broken(self.name, f"it has no blob {blob.digest}")
+        yield from self.files.read(self._names[blob.digest], start, stop)
+
+    def find(self, wanted: str) -> Descriptor:
+        """Return the descriptor of the image *wanted*: a tag, a name, a digest; empty for the only one.
+
+        Raises:
+            InvalidInputError: There is none, or more than one.
+        """
+        return choose(self._images(), wanted, name=self.name)
+
+    def _images(self) -> list[tuple[Descriptor, set[str]]]:
+        content = document_of(self.files, _MANIFEST) or b""
+        entries = from_json(b'{"images":' + content + b"}", what=f"{_MANIFEST} of {self.name}")["images"]
+        return [(self._image(entry), set(entry.get("RepoTags") or ())) for entry in entries]
+
+    def _image(self, entry: Mapping[str, Any]) -> Descriptor:
+        config_name, layers = str(entry.get("Config", "")), entry.get("Layers") or []
+        raw = document_of(self.files, config_name)
+        if raw is None:
+            raise broken(self.name, f"it has no {config_name!r}")
+        config = from_json(raw, what=f"{config_name} of {self.name}")
+        diff_ids = (config.get("rootfs") or {}).get("diff_ids") or []
+        if len(diff_ids) != len(layers):
+            raise broken(self.name, "its configuration does not fit its layers")
+        blobs = []
+        for name, diff_id in zip(layers, diff_ids, strict=True):
+            size = self.files.size(name)
+            if size is None:
+                raise broken(self.name, f"it has no {name!r}")
+            document = {"mediaType": descriptors.LAYER, "digest": diff_id, "size": size}
+            blob = descriptor(document, what=self.name)
+            self._names[blob.digest] = name
+            blobs.append(blob.document())
+        digest = self._document(raw)
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": descriptors.MANIFEST,
+            "config": {"mediaType": descriptors.CONFIG, "digest": digest, "size": len(raw)},
+            "layers": blobs,
+        }
+        content = to_json(manifest)
+        return Descriptor(media_type=descriptors.MANIFEST, digest=self._document(content), size=len(content))
+
+    def _document(self, content: bytes) -> str:
+        digest = descriptors.digest_of(content)
+        self._documents[digest] = content
+        return digest
+
+
+# ruff: noqa: ARG002 - a target is told all there is to know of a blob
+
+
+class Archive:
+    """A tar that is an OCI layout, and what `docker load` takes as well.
+
+    Args:
+        path: Where it is to be; it appears whole or not at all.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if path.is_dir():
+            raise InvalidInputError(f"{str(path)!r} is a folder", hint="name a file")
+        try:
+            self._scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        except OSError as error:
+            raise no_room(error, path.parent) from error
+        self.layout = Layout(self._scratch)
+
+    def take(self, blob: Descriptor, content: Content, *, source: Reference | None = None, verify: bool = True) -> int:
+        """Have a blob."""
+        return self.layout.take(blob, content)
+
+    def finish(self, image: Image, tags: Sequence[str]) -> None:
+        """Write the archive."""
+        self.layout.finish(image, tags)
+        repositories = [str(parse_reference(tag)) for tag in tags]
+        manifest = [
+            {
+                "Config": blob_name(image.config.digest),
+                "RepoTags": repositories,
+                "Layers": [blob_name(layer.digest) for layer in image.layers],
+            }
+        ]
+        new = self._scratch / "archive"
+        try:
+            with new.open("wb") as out:
+                _member(out, _MANIFEST, [to_json(manifest)], None)
+                for path in sorted(self._scratch.rglob("*")):
+                    if path.is_file() and path != new:
+                        _member(out, str(path.relative_to(self._scratch)), chunks(path), path.stat().st_size)
+                out.write(bytes(2 * _BLOCK))
+            new.replace(self.path)
+        except OSError as error:
+            raise no_room(error, self.path.parent) from error
+
+    def places(self, tags: Sequence[str]) -> list[str]:
+        """Return where the archive is."""
+        return [f"docker-archive:{self.path.absolute()}"]
+
+    def close(self) -> None:
+        """Remove what is beside the archive."""
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+def _member(out: BinaryIO, name: str, content: Iterable[bytes], size: int | None) -> None:
+    pieces = content
+    if size is None:
+        pieces = [*content]
+        size = sum(len(piece) for piece in pieces)
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = size, 0o644
+    out.write(member.tobuf(tarfile.PAX_FORMAT))
+    out.writelines(pieces)
+    out.write(bytes(-size % _BLOCK))

@@ -1,0 +1,86 @@
+"""The accounts of the base image with the server's added, as scripts/base.sh makes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+import attrs
+
+from tritonbuild.errors import TritonBuildError
+from tritonbuild.rootfs.view import View
+
+
+def _names(value: Iterable[str]) -> tuple[str, ...]:
+    return tuple(value)
+
+
+@attrs.frozen(kw_only=True)
+class Account:
+    """The account that the image gets; *removes* are accounts that go, and may have had its id."""
+
+    name: str = "triton-server"
+    uid: int = 1000
+    gid: int = 1000
+    removes: tuple[str, ...] = attrs.field(default=("ubuntu",), converter=_names)
+
+
+def files(base: View, user: Account) -> dict[str, bytes]:
+    """Return the new content of the base's account files, by path.
+
+    Raises:
+        TritonBuildError: Another account has the id.
+    """
+    passwd = (base.content("etc/passwd") or b"").decode("utf-8", "surrogateescape")
+    holders = [line.split(":")[0] for line in passwd.splitlines() if line.split(":")[2:3] == [str(user.uid)]]
+    for holder in holders:
+        if holder not in {user.name, *user.removes, "ubuntu"}:
+            raise TritonBuildError(
+                f"user id {user.uid} is {holder!r} in the base image, but has to be {user.name}",
+                hint="use another base image",
+            )
+    lines = {
+        "passwd": f"{user.name}:x:{user.uid}:{user.gid}::/home/{user.name}:/bin/bash",
+        "group": f"{user.name}:x:{user.gid}:",
+        "shadow": f"{user.name}:!:19000:0:99999:7:::",
+    }
+    found = {}
+    for name, line in lines.items():
+        content = base.content(f"etc/{name}")
+        if content is not None:
+            found[f"etc/{name}"] = _with(content, line, {user.name, "ubuntu", *user.removes})
+    return found
+
+
+def ids(content: Mapping[str, bytes], user: str) -> tuple[int, int]:
+    """Return user id and group id of *user*, `NAME_OR_ID[:NAME_OR_ID]`; root's for a name that no account has.
+
+    Args:
+        content: The account files, by path.
+        user: Empty for root.
+    """
+
+    def lines(name: str) -> list[list[str]]:
+        text = content.get(f"etc/{name}", b"").decode("utf-8", "surrogateescape")
+        return [line.split(":") for line in text.splitlines() if line.count(":") > 2]  # noqa: PLR2004 - up to the id
+
+    name, _, group = user.partition(":")
+    account = next((line for line in lines("passwd") if name in {line[0], line[2]}), [])
+    uid = name if name.isdecimal() else (account[2] if account else "0")
+    named = next((line[2] for line in lines("group") if group == line[0]), "0")
+    gid = (group if group.isdecimal() else named) if group else (account[3] if account else "0")
+    return int(uid), int(gid)
+
+
+def _with(content: bytes, line: str, gone: set[str]) -> bytes:
+    kept = []
+    for raw in content.decode("utf-8", "surrogateescape").splitlines():
+        if raw.split(":", 1)[0] in gone:
+            continue
+        text = raw
+        for name in sorted(gone - {line.split(":", 1)[0]}):
+            text = re.sub(rf"([:,]){re.escape(name)},", r"\1", text)
+            text = re.sub(rf",{re.escape(name)}$", "", text)
+            text = re.sub(rf":{re.escape(name)}$", ":", text)
+        kept.append(text)
+    return ("\n".join([*kept, line]) + "\n").encode("utf-8", "surrogateescape")

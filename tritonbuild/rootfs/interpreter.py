@@ -1,0 +1,87 @@
+"""The Python that the python backend embeds: which folders hold its standard library and packages.
+
+Asked of files alone, since nothing is run: sysconfig's and site's answers for an interpreter of Debian and Ubuntu
+(/usr, dist-packages) and for one that was built from source (site-packages below its prefix).
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Mapping
+from typing import Final
+
+import attrs
+
+from tritonbuild.errors import TritonBuildError
+from tritonbuild.rootfs.view import View
+
+STUB: Final = "backends/python/triton_python_backend_stub"
+_LIBPYTHON: Final = re.compile(r"libpython([0-9.]*)\.so")
+
+
+@attrs.frozen(kw_only=True)
+class Interpreter:
+    """An interpreter: its program, other names it is called by, its folders (canonical, without leading slash).
+
+    *packages* is where pip installs, which need not be there.
+    """
+
+    version: str
+    program: str
+    links: tuple[str, ...]
+    folders: tuple[str, ...]
+    packages: str
+
+
+def version_of(names: Mapping[str, str]) -> str:
+    """Return the version of the libpython among the libraries a stub leads to; empty without one."""
+    for name in sorted(names):
+        if match := _LIBPYTHON.match(name):
+            return match[1]
+    return ""
+
+
+def find(view: View, env: Mapping[str, str], version: str) -> Interpreter:
+    """Return the interpreter of that minor version that is on the image's PATH.
+
+    Raises:
+        TritonBuildError: There is none.
+    """
+    for folder in env.get("PATH", "/usr/bin").split(":"):
+        program = view.resolve(f"{folder}/python{version}") if version and folder.startswith("/") else None
+        if program is None:
+            continue
+        path = f"{folder}/python{version}".strip("/")
+        links = ("usr/bin/python3",) if view.resolve("usr/bin/python3") == program else ()
+        prefix = posixpath.dirname(posixpath.dirname(program))
+        library = f"{prefix}/lib"
+        packages = f"{library}/python{version}/site-packages"
+        candidates = [f"{library}/python{version}", packages]
+        if prefix == "usr":
+            packages = f"usr/local/lib/python{version}/dist-packages"
+            candidates = [
+                f"usr/lib/python{version}",
+                packages,
+                "usr/lib/python3/dist-packages",
+                f"usr/lib/python{version}/dist-packages",
+            ]
+        real = (view.resolve(candidate) for candidate in candidates)
+        folders = sorted({found for found in real if found is not None and view.is_folder(found)})
+        return Interpreter(
+            version=version,
+            program=path,
+            links=links,
+            folders=tuple(folders),
+            packages=view.resolve(packages) or packages,
+        )
+    raise TritonBuildError(
+        f"the python backend needs python{version}, which the full image does not have",
+        hint="use a full image that serves with the python backend",
+    )
+
+
+def left_out(path: str, folder: str) -> bool:
+    """Whether *path* below *folder* is for linking other programs or for tests, not for running."""
+    first = path[len(folder) + 1 :].split("/", 1)[0]
+    return first == "test" or posixpath.basename(path).endswith((".a", ".o"))

@@ -1,0 +1,241 @@
+"""The files of an image: layers laid over each other, with whiteouts, hard links and symlinks."""
+
+from __future__ import annotations
+
+import bisect
+import posixpath
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+import attrs
+
+from tritonbuild.layers.elf import Elf
+from tritonbuild.layers.entry import FILE, FOLDER, HARD_LINK, OPAQUE, SYMLINK, WHITEOUT, Entry
+from tritonbuild.layers.items import Item
+from tritonbuild.layers.layerindex import LayerIndex
+from tritonbuild.layers.reading import Layer
+
+_MOST_LINKS: Final = 40
+"""Symlinks that are followed at most, as in Linux."""
+
+
+class Place(NamedTuple):
+    """Which entry of which layer a path is: numbers in the image's layers and in the layer's entries.
+
+    A hard link is the file it names; *named* is the entry that names it.
+    """
+
+    layer: int
+    entry: int
+    named: int
+
+
+_IMPLIED: Final = Place(-1, -1, -1)
+"""A folder that no layer has an entry for."""
+
+
+class View:
+    """The files of an image, by path without a leading slash; the root is the empty path."""
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self.layers = tuple(layers)
+        # Entries are numbered through all layers.
+        self._starts: list[int] = []
+        self._kinds = ""
+        self._numbers: dict[str, int] = {"": -1}
+        self._linked: dict[int, int] = {}
+        self._children: dict[str, dict[str, None]] = {"": {}}
+        self._real: dict[str, str | None] = {}
+        for layer in self.layers:
+            self._lay(layer.index)
+
+    def _lay(self, index: LayerIndex) -> None:  # noqa: C901 - one loop over many thousand entries
+        """Lay a layer over what is there."""
+        start = len(self._kinds)
+        self._starts.append(start)
+        self._kinds += index.kinds
+        hidden = self._hidden(index.paths)
+        kinds, numbers, linked, children = self._kinds, self._numbers, self._linked, self._children
+        # The entries of a folder mostly follow each other.
+        last, siblings = "", children[""]
+        for number, path in enumerate(index.paths, start):
+            if hidden and path in hidden:
+                continue
+            folder, _, name = path.rpartition("/")
+            if folder != last:
+                if folder not in children:
+                    self._make_folder(folder)
+                last, siblings = folder, children[folder]
+            kind = kinds[number]
+            if kind == FOLDER:
+                if path not in children:
+                    children[path] = {}
+            elif path in children:
+                self._remove(path)
+            if kind == HARD_LINK:
+                target = index.targets.get(number - start, "")
+                real = numbers.get(target, -1)
+                if real < 0 or target in children:
+                    continue  # it names nothing
+                linked[number] = linked.get(real, real)
+            numbers[path] = number
+            if name:
+                siblings[name] = None
+
+    def _hidden(self, paths: Sequence[str]) -> set[str]:
+        """Remove what whiteouts among *paths* say, and return them."""
+        hidden = set()
+        for path in [path for path in paths if WHITEOUT in path]:
+            folder, _, name = path.rpartition("/")
+            if not name.startswith(WHITEOUT):
+                continue
+            hidden.add(path)
+            if name == OPAQUE:
+                for child in [*self._children.get(folder, ())]:
+                    self._remove(posixpath.join(folder, child))
+            elif not name.startswith(f"{WHITEOUT}{WHITEOUT}"):
+                self._remove(posixpath.join(folder, name[len(WHITEOUT) :]))
+        return hidden
+
+    def _make_folder(self, path: str) -> None:
+        if path in self._children:
+            return
+        folder, _, name = path.rpartition("/")
+        self._make_folder(folder)
+        self._numbers[path] = -1
+        self._children[path] = {}
+        self._children[folder][name] = None
+
+    def _remove(self, path: str) -> None:
+        for child in [*self._children.pop(path, ())]:
+            self._remove(posixpath.join(path, child))
+        if path and path in self._numbers:
+            del self._numbers[path]
+            folder, _, name = path.rpartition("/")
+            self._children.get(folder, {}).pop(name, None)
+
+    def __contains__(self, path: str) -> bool:
+        """Whether there is something at *path*, no link being followed."""
+        return path in self._numbers
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield every path but the root."""
+        return (path for path in self._numbers if path)
+
+    def place(self, path: str) -> Place:
+        """Return which entry *path* is."""
+        number = self._numbers[path]
+        if number < 0:
+            return _IMPLIED
+        named = bisect.bisect_right(self._starts, number) - 1
+        real = self._linked.get(number, number)
+        layer = bisect.bisect_right(self._starts, real) - 1
+        return Place(layer, real - self._starts[layer], number - self._starts[named])
+
+    def is_folder(self, path: str) -> bool:
+        """Whether a folder is at *path* itself."""
+        return path in self._children
+
+    def kind(self, path: str) -> str:
+        """Return the kind of what is at *path*; empty if nothing is."""
+        if path in self._children:
+            return FOLDER
+        number = self._numbers.get(path)
+        return "" if number is None else self._kinds[self._linked.get(number, number)]
+
+    def names(self, folder: str) -> Sequence[str]:
+        """Return the names in *folder*, sorted; none if it is no folder."""
+        return sorted(self._children.get(folder, ()))
+
+    def entry(self, path: str) -> Entry:
+        """Return what is at *path*; a folder that no layer has an entry for is root's and old."""
+        place = self.place(path)
+        if place is _IMPLIED:
+            return Entry(path=path, kind=FOLDER, mode=0o755, uid=0, gid=0, mtime=0, size=0, offset=0)
+        return attrs.evolve(self.layers[place.layer].index.entry(place.entry), path=path)
+
+    def item(self, path: str, *, to: str | None = None, root: bool = False) -> Item:
+        """Return the item for what is at *path*, to be at *to*; *root* makes it root's."""
+        place = self.place(path)
+        entry = attrs.evolve(self.entry(path), path=path if to is None else to)
+        if root:
+            entry = attrs.evolve(entry, uid=0, gid=0)
+        rank = (place.layer, place.named) if place.layer >= 0 else None
+        if entry.kind != FILE or place.layer < 0:
+            return Item(entry=entry, rank=rank)
+        layer = self.layers[place.layer]
+        return Item(entry=entry, layer=layer, inode=(layer.blob.digest, place.entry), rank=rank)
+
+    def target(self, path: str) -> str:
+        """Return what the symlink at *path* names."""
+        place = self.place(path)
+        return self.layers[place.layer].index.targets.get(place.entry, "")
+
+    def elf(self, path: str) -> Elf | None:
+        """Return what the loader reads of the file at *path*; None if it is no ELF file."""
+        if path not in self._numbers:
+            return None
+        place = self.place(path)
+        return None if place is _IMPLIED else self.layers[place.layer].index.elves.get(place.entry)
+
+    def content(self, path: str) -> bytes | None:
+        """Return the content of a small file that indexes keep, following links; None if there is none."""
+        found = self.resolve(path)
+        if found is None or self.kind(found) != FILE:
+            return None
+        place = self.place(found)
+        index = self.layers[place.layer].index
+        if index.numbers["size"][place.entry] == 0:
+            return b""
+        return index.contents.get(index.paths[place.entry])
+
+    def walk(self, folder: str) -> Iterator[str]:
+        """Yield the paths below *folder*, sorted, folders before what is in them; no link is followed."""
+        for name in self.names(folder):
+            path = f"{folder}/{name}" if folder else name
+            yield path
+            if path in self._children:
+                yield from self.walk(path)
+
+    def resolve(self, path: str) -> str | None:
+        """Return the canonical path of what *path* leads to through all links; None if that is nothing."""
+        return self._resolve(path, _MOST_LINKS)
+
+    def resolve_folder(self, path: str) -> str | None:
+        """Return *path* with the links of its folder resolved and its last name as it is; None without the folder."""
+        folder, _, name = path.strip("/").rpartition("/")
+        real = self.resolve(folder)
+        if real is None or real not in self._children:
+            return None
+        return f"{real}/{name}" if real else name
+
+    def _resolve(self, path: str, links: int) -> str | None:
+        if path in self._real:
+            return self._real[path]
+        parts = [part for part in path.split("/") if part not in {"", "."}]
+        real = ""
+        answer: str | None
+        for number, part in enumerate(parts):
+            if part == "..":
+                real = real.rpartition("/")[0]
+                continue
+            step = f"{real}/{part}" if real else part
+            if step not in self._numbers:
+                answer = None
+                break
+            if step not in self._children and self.kind(step) == SYMLINK:
+                if not links:
+                    return None
+                target = self.target(step)
+                rest = "/".join(parts[number + 1 :])
+                start = target if target.startswith("/") else f"{real}/{target}"
+                answer = self._resolve(f"{start}/{rest}" if rest else start, links - 1)
+                break
+            if step not in self._children and number < len(parts) - 1:
+                answer = None
+                break
+            real = step
+        else:
+            answer = real
+        self._real[path] = answer
+        return answer
