@@ -11,7 +11,7 @@ from typing import Any
 
 _HOMES = {
     "BuildFailedError": "errors",
-    "BuildResult": "building",
+    "BuildResult": "run_build",
     "BuildTimeoutError": "errors",
     "Composition": "composition",
     "Engine": "engine",
