@@ -15,7 +15,7 @@ import tritonbuild
 PACKAGE = Path(tritonbuild.__file__).parent
 
 STOREYS = (
-    ("errors", "masking", "dirs"),
+    ("errors", "masking", "dirs", "wellknown"),
     ("threads", "flags", "process", "reference", "containerfile", "additions", "build_context", "catalog"),
     ("engine", "composition", "modelrepo", "oci"),
     ("layers",),

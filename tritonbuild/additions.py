@@ -11,11 +11,11 @@ from typing import Any, Final
 import attrs
 
 from tritonbuild.errors import InvalidInputError
+from tritonbuild.wellknown import VARIABLE
 
 _PIP: Final = r"[A-Za-z0-9][\x20-\x7e]*"
 _WHEEL: Final = r"[A-Za-z0-9][A-Za-z0-9._+!-]*\.whl"
 _USER: Final = r"[a-z_0-9][a-z0-9_-]*(?::[a-z_0-9][a-z0-9_-]*)?"
-_VARIABLE: Final = r"[A-Za-z_][A-Za-z0-9_]*"
 _LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?"
 WHEEL: Final = ".whl"
 _LARGEST_FRAGMENT: Final = 1 << 20
@@ -106,7 +106,7 @@ def folders(values: Iterable[str | os.PathLike[str]], what: str) -> tuple[Path, 
 def variables(values: Mapping[str, str]) -> dict[str, str]:
     """Return environment variables; their values are taken as they are, `$` included."""
     for name, value in values.items():
-        if not re.fullmatch(_VARIABLE, name, re.ASCII):
+        if not re.fullmatch(VARIABLE, name, re.ASCII):
             raise InvalidInputError(f"{name!r} is not the name of an environment variable", hint="say NAME=VALUE")
         _one_line(value, f"environment variable {name}")
     return dict(values)

@@ -15,9 +15,10 @@ from typing import Final, TypeAlias
 import attrs
 
 from tritonbuild.errors import InvalidInputError
+from tritonbuild.wellknown import VARIABLE
 
 _STAGE_NAME: Final = re.compile(r"[a-z][a-z0-9-]*", re.ASCII)
-_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_VARIABLE: Final = re.compile(VARIABLE, re.ASCII)
 
 
 def _plain(text: str, place: str) -> str:

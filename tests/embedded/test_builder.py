@@ -19,10 +19,11 @@ from tests.replica import layers, oci
 from tests.tiny import images as tiny
 from tests.tiny.bench import Bench
 from tests.tiny.proxy import Proxy
-from tritonbuild.embedded.request import SERVER, Component
+from tritonbuild.embedded.request import Component
 from tritonbuild.oci.registry import Registries
 from tritonbuild.oci.transport import Settings
 from tritonbuild.reference import parse_reference
+from tritonbuild.wellknown import SERVER
 
 NOBODY = 65534
 

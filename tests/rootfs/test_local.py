@@ -14,11 +14,12 @@ from tests.replica import oci
 from tests.tiny import images as tiny
 from tests.tiny.bench import Bench, Outcome
 from tritonbuild.embedded.instructions import expanded
-from tritonbuild.embedded.request import SERVER, Addition, Component, Request
+from tritonbuild.embedded.request import Addition, Component, Request
 from tritonbuild.errors import InvalidInputError, TritonBuildError
 from tritonbuild.layers import reading
 from tritonbuild.layers.layerindex import GRAIN
 from tritonbuild.rootfs import local
+from tritonbuild.wellknown import SERVER
 
 CREATED = 1729728000
 """When the small images were made."""

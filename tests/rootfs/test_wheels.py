@@ -20,7 +20,8 @@ from tests.replica import layers, oci
 from tests.replica.layers import Tree, file, symlink
 from tests.tiny import images as tiny
 from tests.tiny.bench import Bench, Outcome
-from tritonbuild.embedded.request import SERVER, Component
+from tritonbuild.embedded.request import Component
+from tritonbuild.wellknown import SERVER
 
 PACKAGES = "usr/local/lib/python3.11/dist-packages"
 LIBRARIES = "usr/lib/x86_64-linux-gnu"

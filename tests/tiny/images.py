@@ -9,7 +9,8 @@ from typing import Any
 
 from tests.replica import layers, oci
 from tests.replica.layers import Tree, directory, file, owned, symlink
-from tritonbuild.embedded.request import SERVER, Component, Request
+from tritonbuild.embedded.request import Component, Request
+from tritonbuild.wellknown import SERVER
 
 FULL, BASE = "tiny:full", "tiny:base"
 SERVER_FOLDER = SERVER.strip("/")

@@ -19,10 +19,11 @@ from tritonbuild.backends import _translation
 from tritonbuild.backends._probe import require_space
 from tritonbuild.composition import HEADERS, Composition
 from tritonbuild.embedded import instructions
-from tritonbuild.embedded.request import SERVER, Addition, Component, Request
+from tritonbuild.embedded.request import Addition, Component, Request
 from tritonbuild.engine import Engine, Health
 from tritonbuild.errors import InvalidInputError, UnhealthyEngineError
 from tritonbuild.rootfs.accounts import Account
+from tritonbuild.wellknown import SERVER
 
 NAME: Final = "embedded"
 

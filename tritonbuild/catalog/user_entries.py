@@ -11,6 +11,7 @@ import attrs
 from tritonbuild.catalog.names import ARCHITECTURES, FOLDERS, check_kind, check_platform, is_name, is_release
 from tritonbuild.catalog.tables import Row, read
 from tritonbuild.errors import InvalidInputError, UnknownNameError
+from tritonbuild.wellknown import SERVER, VARIABLE
 
 _SEGMENT = r"(?!\.\.?(?:/|$))[A-Za-z0-9._+-]+"
 
@@ -39,7 +40,7 @@ _LISTS: Final[Mapping[str, _Form]] = {
 }
 _TEXTS: Final[Mapping[str, _Form]] = {
     "description": _Form("a text of one line", str.isprintable),
-    "directory": _Form("a path below /opt/tritonserver", _like(rf"{_SEGMENT}(?:/{_SEGMENT})*")),
+    "directory": _Form(f"a path below {SERVER}", _like(rf"{_SEGMENT}(?:/{_SEGMENT})*")),
     "from": _Form("a release, YY.MM", is_release),
     "name": _Form("a component name", is_name),
     "to": _Form("a release, YY.MM", is_release),
@@ -144,7 +145,7 @@ def _check_env(title: str, value: object) -> None:
     expected = "a table of variables, each with a text of one line"
     if not isinstance(value, Mapping):
         raise _wrong(title, "env", value, expected)
-    is_variable = _like(r"[A-Za-z_][A-Za-z0-9_]*")
+    is_variable = _like(VARIABLE)
     for name, text in value.items():
         if not (isinstance(name, str) and is_variable(name) and isinstance(text, str) and text.isprintable()):
             raise _wrong(title, "env", {name: text}, expected)

@@ -9,13 +9,14 @@ from typing import Final
 
 import attrs
 
-from tritonbuild.embedded.request import SERVER, Addition, Component, Request
+from tritonbuild.embedded.request import Addition, Component, Request
 from tritonbuild.errors import InvalidInputError
 from tritonbuild.layers.items import Item
 from tritonbuild.layers.reading import Layer
 from tritonbuild.rootfs import interpreter, ldcache, local, wheels
 from tritonbuild.rootfs.loader import Loader
 from tritonbuild.rootfs.view import View
+from tritonbuild.wellknown import SERVER
 
 _GLIBC: Final = re.compile(r"GLIBC_(\d+)\.(\d+)")
 

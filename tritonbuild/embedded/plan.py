@@ -10,7 +10,7 @@ import attrs
 
 from tritonbuild.embedded import instructions
 from tritonbuild.embedded.additions import Context, canonical
-from tritonbuild.embedded.request import SERVER, Request
+from tritonbuild.embedded.request import Request
 from tritonbuild.embedded.runtime import OF_THE_DRIVER, Runtime, is_library, matches
 from tritonbuild.errors import BuildFailedError, TritonBuildError
 from tritonbuild.layers.component import parent as folder_entry
@@ -22,6 +22,7 @@ from tritonbuild.oci.descriptors import Descriptor
 from tritonbuild.rootfs import accounts, ldcache
 from tritonbuild.rootfs.loader import Loader, Missing, machine_of
 from tritonbuild.rootfs.view import View
+from tritonbuild.wellknown import SERVER
 
 CONFIGURED: Final = "etc/ld.so.conf.d/tritonbuild.conf"
 Begun = Callable[[Sequence[NewLayer]], object]

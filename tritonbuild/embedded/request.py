@@ -10,8 +10,8 @@ import attrs
 from tritonbuild.errors import InvalidInputError
 from tritonbuild.oci.descriptors import to_json
 from tritonbuild.rootfs.accounts import Account
+from tritonbuild.wellknown import SERVER
 
-SERVER: Final = "/opt/tritonserver"
 _FORMAT: Final = 1
 
 

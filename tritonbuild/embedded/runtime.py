@@ -13,8 +13,10 @@ from tritonbuild.layers.entry import FILE, FOLDER, SYMLINK
 from tritonbuild.rootfs import interpreter
 from tritonbuild.rootfs.loader import Loader
 from tritonbuild.rootfs.view import View
+from tritonbuild.wellknown import SERVER
 
-SERVER = "opt/tritonserver"
+SERVER_PATH = SERVER.strip("/")
+"""The folder of the server as a path of a view."""
 
 OF_THE_BASE = tuple(
     f"{name}*"
@@ -92,7 +94,7 @@ class Runtime:
             if target is None:
                 continue
             elves[target] = None
-            if not target.startswith(f"{SERVER}/") and target not in self.base:
+            if not target.startswith(f"{SERVER_PATH}/") and target not in self.base:
                 self.bring(target)
         for path in candidates:
             if path.endswith(f"/{interpreter.STUB}"):
@@ -143,7 +145,7 @@ class Runtime:
         if canonical is None:
             return
         folder = posixpath.dirname(canonical)
-        if folder == SERVER or folder.startswith(f"{SERVER}/"):
+        if folder == SERVER_PATH or folder.startswith(f"{SERVER_PATH}/"):
             return
         if name in self.sonames or (canonical in self.base and not self.base.is_folder(canonical)):
             return

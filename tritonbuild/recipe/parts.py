@@ -8,8 +8,8 @@ from typing import Final
 from tritonbuild.catalog import Component
 from tritonbuild.composition import HEADERS, Composition
 from tritonbuild.containerfile import Comment, Copy, Entrypoint, Env, Fragment, Instruction, Label, Script, Stage, Word
+from tritonbuild.wellknown import SERVER
 
-SERVER: Final = "/opt/tritonserver"
 ROOT: Final = "0:0"
 
 
