@@ -21,11 +21,12 @@ test: $(INSTALLED)  ## All tests; those of engines that are missing are skipped 
 	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadscope --no-loadscope-reorder \
 		$(foreach engine,$(REQUIRE),--require-engine=$(engine)) $(ARGS)
 
-lint: $(INSTALLED)  ## Style, types, spelling
+lint: $(INSTALLED)  ## Check style, types, spelling, unused code and generated pages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/codespell
+	$(BIN)/vulture
 	$(BIN)/python docs/generate.py --check
 
 bench: $(INSTALLED)  ## Figures, as ratios in one run
