@@ -33,7 +33,7 @@ def test_an_unknown_engine_is_a_value_error_with_the_nearest_name() -> None:
 def test_registering_and_taking_away() -> None:
     engine = tritonbuild.register_backend("lima", health=lambda: True, construct_build_args=lambda **_: [])
     assert tritonbuild.get_backend("lima") == engine
-    assert (engine.binary, engine.build_cmd, engine.buildkit_support) == ("lima", ("build",), True)
+    assert (engine.binary, engine.build_cmd) == ("lima", ("build",))
     tritonbuild.unregister_backend("lima")
     with pytest.raises(UnknownNameError):
         tritonbuild.get_backend("lima")

@@ -39,10 +39,8 @@ TO_SPLIT = {
     "composition",
     "embedded.plan",
     "embedded.runtime",
-    "flags",
     "layers.layerindex",
     "layers.scan",
-    "process",
     "run_build",
     "oci.transport",
 }

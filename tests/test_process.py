@@ -65,16 +65,16 @@ print("ends")
 
 def test_what_a_killed_command_started_ends_too(marker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also what is in a session of its own and has lost its parent, as podman's RUN step: it was seen before."""
-    seen, look = tmp_path / "seen", process._descendants
+    seen, look = tmp_path / "seen", process.descendants
 
-    def looked(pid: int) -> list[process._Member]:
+    def looked(pid: int) -> list[process.Member]:
         found = look(pid)
         if {member.pid for member in found} & set(running(marker)):
             seen.touch()
         return found
 
     monkeypatch.setattr(process, "_LOOK_EVERY", 0.0)
-    monkeypatch.setattr(process, "_descendants", looked)
+    monkeypatch.setattr(process, "descendants", looked)
     script = f"""setsid sh -c 'sleep 300; echo {marker}' & until [ -e {seen} ]; do sleep 0.1; done; kill -KILL $$"""
     done = process.run(["sh", "-c", script], log=tmp_path / "log", timeout=60)
     assert done.returncode == -9

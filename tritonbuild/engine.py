@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import attrs
@@ -56,8 +55,8 @@ class Engine:
         binary: The program, a name looked up on PATH or a path.
         build_cmd: The words between the program and the tokens: `("build",)`.
         env: Environment variables added for its processes.
-        buildkit_support: Whether it takes BuildKit's additions to the Containerfile (`RUN --mount`).
         options: Its option table; empty for an engine whose callable does its own checks.
+        capabilities: The requests that it can serve and some other engines cannot: `"push"`, `"output type=oci"`.
         result_options: Which of `iidfile` and `metadata_file` a build is given where the user gives none.
         makes_image: Takes the options as a mapping; returns whether the build makes an image, not only files.
         adapt: Takes the probe's answer and the options as keywords; raises `InvalidInputError` for an option that
@@ -83,8 +82,8 @@ class Engine:
     binary: str
     build_cmd: tuple[str, ...] = ("build",)
     env: Mapping[str, str] = attrs.field(factory=dict)
-    buildkit_support: bool = True
     options: flags.Table = attrs.field(factory=dict)
+    capabilities: frozenset[str] = frozenset()
     result_options: tuple[str, ...] = ("iidfile",)
     makes_image: Callable[[Mapping[str, object]], bool] = lambda _: True
     adapt: Callable[..., Mapping[str, object] | None] | None = None
@@ -127,10 +126,6 @@ def going(call: Callable[[], T], *, name: str) -> Callable[[float], T]:
     return lambda seconds: answers.get(timeout=seconds)()
 
 
-_ahead: Final[dict[str, tuple[Engine, Callable[[], Health]]]] = {}
-"""What was started ahead, by the engine's name."""
-
-
 def probe(engine: Engine, *, timeout: float = PROBE_TIMEOUT) -> Health:
     """Ask *engine* whether a build would work; never raises for one that is unhealthy, or whose probe is broken.
 
@@ -143,12 +138,8 @@ def probe(engine: Engine, *, timeout: float = PROBE_TIMEOUT) -> Health:
 def start_probe(engine: Engine, *, timeout: float = PROBE_TIMEOUT) -> Callable[[], Health]:
     """Start a probe and return the function that waits for its answer, so that several can go on at once.
 
-    A probe that is given up goes on in a daemon thread, which does not keep the interpreter from ending. What
-    `probing_ahead` started is waited for in place of another.
+    A probe that is given up goes on in a daemon thread, which does not keep the interpreter from ending.
     """
-    ahead = _ahead.pop(engine.name, None)
-    if ahead is not None and ahead[0] is engine:
-        return ahead[1]
     started = time.perf_counter()
 
     def timed() -> Health:
@@ -169,16 +160,6 @@ def start_probe(engine: Engine, *, timeout: float = PROBE_TIMEOUT) -> Callable[[
             )
 
     return wait
-
-
-@contextlib.contextmanager
-def probing_ahead(engine: Engine) -> Iterator[None]:
-    """Start the probe that the block is going to ask for, once, so that it goes on while other work is done."""
-    _ahead[engine.name] = engine, start_probe(engine)
-    try:
-        yield
-    finally:
-        _ahead.pop(engine.name, None)
 
 
 def ask(engine: Engine, query: Sequence[str], image: str, options: Mapping[str, Any], env: Mapping[str, str]) -> str:

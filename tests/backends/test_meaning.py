@@ -10,7 +10,7 @@ import pytest
 
 import tritonbuild
 from tritonbuild import run_build
-from tritonbuild.backends import _translation
+from tritonbuild.backends import _options
 from tritonbuild.engine import Engine, Health
 from tritonbuild.errors import BuildFailedError, InvalidInputError
 
@@ -225,7 +225,7 @@ def test_what_is_refused(
 @pytest.mark.parametrize("engine", ENGINES)
 def test_every_option_is_known_to_every_engine(engine: str) -> None:
     """So that the command line reads it, and an engine that cannot says so itself."""
-    assert set(_translation.UNIFIED) <= set(tritonbuild.get_backend(engine).options)
+    assert set(_options.UNIFIED) <= set(tritonbuild.get_backend(engine).options)
 
 
 def test_what_engines_declare_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,7 +252,7 @@ def test_what_engines_declare_is_true(tmp_path: Path, monkeypatch: pytest.Monkey
             except InvalidInputError:
                 can = False
             # docker takes several platforms, and its daemon says whether it can build them.
-            declared = engine in _translation.engines_that_can(what) or (what, engine) == (
+            declared = engine in _options.engines_that_can(what) or (what, engine) == (
                 "several platforms",
                 "docker",
             )

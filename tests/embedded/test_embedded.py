@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests import replica
-from tritonbuild.backends import _probe, _translation, embedded
+from tritonbuild.backends import _options, _probe, embedded
 from tritonbuild.composition import Composition
 from tritonbuild.embedded import arguments
 from tritonbuild.embedded.request import Request, from_document
@@ -53,7 +53,7 @@ def test_refused(option: dict[str, Any]) -> None:
     ],
 )
 def test_it_is_among_the_engines_that_can(what: str, option: dict[str, Any]) -> None:
-    assert "embedded" in _translation.engines_that_can(what)
+    assert "embedded" in _options.engines_that_can(what)
     tokens = embedded.construct_build_args(file="/f", iidfile="/i", tag=("a:1",), **option)
     arguments.parser().parse_args(tokens)
 
@@ -66,7 +66,7 @@ def test_what_others_can_is_theirs() -> None:
 
 def test_it_is_not_among_those_that_can_what_it_cannot() -> None:
     for what in ("cache_from", "cache_to", "load", "load=False", "progress=tty", "several platforms"):
-        assert "embedded" not in _translation.engines_that_can(what)
+        assert "embedded" not in _options.engines_that_can(what)
 
 
 def test_the_request_is_the_composition() -> None:

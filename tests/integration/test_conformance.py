@@ -237,16 +237,16 @@ def test_an_engine_without_a_daemon_that_is_killed_in_the_middle_of_a_build(
 ) -> None:
     """The nearest there is to a daemon's end: the program itself is killed, and leaves its RUN step to nobody."""
     day = services.a_day()
-    seen, look = threading.Event(), process._descendants
+    seen, look = threading.Event(), process.descendants
 
-    def looked(pid: int) -> list[process._Member]:
+    def looked(pid: int) -> list[process.Member]:
         found = look(pid)
         if {row.pid for row in services.marked(day)} & {member.pid for member in found}:
             seen.set()
         return found
 
     monkeypatch.setattr(process, "_LOOK_EVERY", 0.2)
-    monkeypatch.setattr(process, "_descendants", looked)
+    monkeypatch.setattr(process, "descendants", looked)
     with ThreadPoolExecutor(max_workers=1) as pool:
         build = pool.submit(subject.build, f"RUN sleep {day}", network="none")
         assert seen.wait(120)

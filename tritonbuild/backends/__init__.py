@@ -83,7 +83,7 @@ def register_backend(  # noqa: PLR0913 - the signature of bentoml.container.regi
         health: Returns whether a build would work, or raises `UnhealthyEngineError` with the reason.
         construct_build_args: Takes the options of the build as keywords (`tag`, `file`, `context_path` and, where it
             names them or takes any, `iidfile`, `network`, `pull`); returns the tokens that follow *binary* *build_cmd*.
-        buildkit_support: Whether it takes BuildKit's additions to the Containerfile.
+        buildkit_support: Accepted as in `bentoml.container`, and without effect: Containerfiles need no BuildKit.
         binary: The program, a name on PATH or a path; *name* by default.
         build_cmd: The words between program and tokens; `["build"]` by default.
         env: Environment variables added for its processes.
@@ -92,6 +92,7 @@ def register_backend(  # noqa: PLR0913 - the signature of bentoml.container.regi
     Raises:
         InvalidInputError: The name is taken or cannot be one, or a callable is none.
     """
+    del buildkit_support
     if not re.fullmatch(_NAME, name, re.ASCII) or name == AUTO:
         raise InvalidInputError(f"{name!r} is not a name for an engine", hint="use a-z, 0-9, '.', '_' and '-'")
     if name in _registered and not replace:
@@ -105,7 +106,6 @@ def register_backend(  # noqa: PLR0913 - the signature of bentoml.container.regi
         name=name,
         health=health,
         construct_build_args=construct_build_args,
-        buildkit_support=buildkit_support,
         binary=binary or name,
         build_cmd=("build",) if build_cmd is None else tuple(build_cmd),
         env=dict(env or {}),

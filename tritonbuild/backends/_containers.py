@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from tritonbuild import flags
-from tritonbuild.backends import _translation
-from tritonbuild.backends._translation import Output, cannot
+from tritonbuild.backends import _options
+from tritonbuild.backends._options import Output, cannot
 from tritonbuild.errors import InvalidInputError
 from tritonbuild.masking import csv_items
 
-ABLE: Final = ("annotation", "cache_from", "cache_to", "load", "output type=docker", "output type=oci", "push")
+CAPABILITIES: Final = frozenset(
+    {"annotation", "cache_from", "cache_to", "load", "output type=docker", "output type=oci", "push"}
+)
 """What they can do of that which not every engine can."""
 
 _OPTIONS: Final[flags.Table] = {
@@ -123,8 +125,8 @@ def build_options(options: dict[str, Any], *, engine: str) -> dict[str, Any]:
     Raises:
         InvalidInputError: One is neither the build command's nor to be had in another way.
     """
-    destination, given = _translation.stored(flags.canonical(options), engine=engine)
-    _translation.validate(given, "metadata_file", "progress", engine=engine)
+    destination, given = _options.stored(flags.canonical(options), engine=engine)
+    _options.validate(given, "metadata_file", "progress", engine=engine)
     if "metadata_file" in given:
         raise cannot("metadata_file", engine=engine)
     if len(flags.each(given.get("platform", ()))) > 1:
@@ -170,16 +172,16 @@ def pushes(
     image: str, *, scratch: Path, tokens: Sequence[str], options: dict[str, Any], engine: str
 ) -> Iterator[list[str]]:
     """Yield the commands that push an image, if it is to be pushed; they write the manifest's digest."""
-    destination, given = _translation.stored(flags.canonical(options), engine=engine)
+    destination, given = _options.stored(flags.canonical(options), engine=engine)
     quiet = ["--quiet"] if given.get("quiet") else []
-    for tag in _translation.tags(given) if destination.push else ():
+    for tag in _options.tags(given) if destination.push else ():
         yield ["push", *quiet, *tokens, f"--digestfile={scratch / 'digest'}", image, f"docker://{tag}"]
 
 
 def archives(options: dict[str, Any], *, engine: str) -> tuple[tuple[Output, ...], tuple[str, ...]]:
     """Return the archives that are to be written, and the names of the image."""
-    destination, given = _translation.stored(flags.canonical(options), engine=engine)
-    return tuple(o for o in destination.outputs if o.is_archive), _translation.tags(given)
+    destination, given = _options.stored(flags.canonical(options), engine=engine)
+    return tuple(o for o in destination.outputs if o.is_archive), _options.tags(given)
 
 
 def check_pull(options: dict[str, Any], *, engine: str, version: str, since: str) -> None:
@@ -197,7 +199,7 @@ def check_pull(options: dict[str, Any], *, engine: str, version: str, since: str
 
 
 def _lines(value: object, name: str, engine: str) -> list[str]:
-    _translation.validate({name: value}, name, engine=engine)
+    _options.validate({name: value}, name, engine=engine)
     return [os.fspath(one) if isinstance(one, os.PathLike) else flags.fields.texts(one)[0] for one in flags.each(value)]
 
 

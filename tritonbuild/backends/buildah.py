@@ -15,7 +15,7 @@ from typing import Any, Final
 from attrs import evolve
 
 from tritonbuild import flags
-from tritonbuild.backends import _containers, _translation
+from tritonbuild.backends import _containers, _options
 from tritonbuild.backends._probe import ask, at_once, json_object, require_space, require_version
 from tritonbuild.engine import Engine, Health
 from tritonbuild.errors import InvalidInputError
@@ -113,19 +113,18 @@ def follow_up(image_id: str, *, scratch: Path, **options: Any) -> Iterator[list[
     outputs, tags = _containers.archives(options, engine=NAME)
     for output in outputs:
         name = "".join(f":{parse_reference(tag)}" for tag in tags[:1])  # such an archive holds one name
-        with _translation.whole(output.dest) as target:
+        with _options.whole(output.dest) as target:
             yield ["push", "--quiet", image_id, f"{output.type}-archive:{target}{name}"]
     yield from _containers.pushes(image_id, scratch=scratch, tokens=tokens, options=options, engine=NAME)
 
-
-_translation.able(NAME, *_containers.ABLE)
 
 ENGINE: Final = Engine(
     name=NAME,
     binary="buildah",
     health=health,
     construct_build_args=construct_build_args,
-    options=_translation.table(OPTIONS),
+    capabilities=_containers.CAPABILITIES,
+    options=_options.table(OPTIONS),
     adapt=adapt,
     follow_up=follow_up,
 )

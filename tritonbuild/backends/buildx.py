@@ -14,9 +14,9 @@ from typing import Any, Final
 from attrs import evolve
 
 from tritonbuild import flags
-from tritonbuild.backends import _translation, docker
+from tritonbuild.backends import _options, docker
+from tritonbuild.backends._options import Output
 from tritonbuild.backends._probe import ask, at_once, require_version
-from tritonbuild.backends._translation import Output
 from tritonbuild.engine import Engine, Health
 from tritonbuild.errors import UnhealthyEngineError
 
@@ -91,10 +91,10 @@ def construct_build_args(*, context_path: str = ".", saved: Sequence[Output] = (
     """
     del saved
     given = flags.canonical(options)
-    _translation.outputs(given.get("output"), engine=NAME)
+    _options.outputs(given.get("output"), engine=NAME)
     if not given.get("push") and "output" not in given:
         if given.get("load") is False:
-            raise _translation.nowhere(engine=NAME)
+            raise _options.nowhere(engine=NAME)
         given["load"] = given.get("load", True)
     return [*flags.render(OPTIONS, given, engine=NAME), os.fspath(context_path)]
 
@@ -102,7 +102,7 @@ def construct_build_args(*, context_path: str = ".", saved: Sequence[Output] = (
 def adapt(health: Health, **options: Any) -> dict[str, Any] | None:
     """Leave archives to docker where the builder is docker's own and cannot write them."""
     del health
-    places = _translation.outputs(options.get("output"), engine=NAME)
+    places = _options.outputs(options.get("output"), engine=NAME)
     saved = tuple(place for place in places if place.is_archive and not place.fields)
     if not saved or options.get("load") is False or _writes_archives(options.get("builder")):
         return None
@@ -124,14 +124,8 @@ def _writes_archives(builder: str | None) -> bool:
 def follow_up(image_id: str, *, scratch: Path, saved: Sequence[Output] = (), **options: Any) -> Iterator[list[str]]:
     """Yield the commands that save the image where the builder cannot."""
     del image_id, scratch
-    yield from docker.saves(saved, _translation.tags(options))
+    yield from docker.saves(saved, _options.tags(options))
 
-
-_translation.able(
-    *(NAME, "annotation", "cache_from", "cache_from other than type=registry,ref=IMAGE", "cache_to"),
-    *("load", "load=False", "metadata_file", "output", "output type=docker", "output type=oci"),
-    *("progress=rawjson", "progress=tty", "push", "several outputs of type local or tar", "several platforms"),
-)
 
 ENGINE: Final = Engine(
     name=NAME,
@@ -139,11 +133,30 @@ ENGINE: Final = Engine(
     build_cmd=("buildx", "build"),
     health=health,
     construct_build_args=construct_build_args,
-    options=_translation.table(OPTIONS),
+    capabilities=frozenset(
+        {
+            "annotation",
+            "cache_from",
+            "cache_from other than type=registry,ref=IMAGE",
+            "cache_to",
+            "load",
+            "load=False",
+            "metadata_file",
+            "output",
+            "output type=docker",
+            "output type=oci",
+            "progress=rawjson",
+            "progress=tty",
+            "push",
+            "several outputs of type local or tar",
+            "several platforms",
+        }
+    ),
+    options=_options.table(OPTIONS),
     adapt=adapt,
     follow_up=follow_up,
     result_options=("metadata_file",),
-    makes_image=lambda options: _translation.has_image(options, engine=NAME),
+    makes_image=lambda options: _options.has_image(options, engine=NAME),
     size_query=("image", "inspect", "--format", "{{.Size}}"),
     config_query=("image", "inspect", "--format", "{{json .Config}}"),
 )

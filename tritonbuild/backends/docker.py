@@ -14,9 +14,9 @@ from typing import Any, Final
 from attrs import evolve
 
 from tritonbuild import flags
-from tritonbuild.backends import _archives, _translation
+from tritonbuild.backends import _archives, _options
+from tritonbuild.backends._options import Output, cannot
 from tritonbuild.backends._probe import ask, at_once, json_object, require_space, require_version
-from tritonbuild.backends._translation import Output, cannot
 from tritonbuild.engine import Engine, Health
 from tritonbuild.errors import InvalidInputError, UnhealthyEngineError
 from tritonbuild.masking import csv_items
@@ -147,7 +147,7 @@ def adapt(health: Health, **options: Any) -> None:
     else:
         names = (*_BUILDKIT_ONLY, *(("platform",) if client < (23,) else ()))
         needs, hint = "BuildKit", "unset DOCKER_BUILDKIT, and install docker-buildx where docker is 23 or newer"
-    if all(output.is_archive for output in _translation.stored(given, engine=NAME)[0].outputs):
+    if all(output.is_archive for output in _options.stored(given, engine=NAME)[0].outputs):
         given.pop("output", None)  # saved when the image is built
     for name in names:
         if name in given and given[name] is not False:
@@ -156,12 +156,12 @@ def adapt(health: Health, **options: Any) -> None:
 
 def construct_build_args(*, context_path: str = ".", **options: Any) -> list[str]:
     """Return the tokens that follow `docker build`."""
-    _, given = _translation.stored(flags.canonical(options), engine=NAME)
+    _, given = _options.stored(flags.canonical(options), engine=NAME)
     for name in ("annotation", "cache_to", "metadata_file"):
         if name in given:
             raise cannot(name, engine=NAME)
     if "cache_from" in given:
-        _translation.validate(given, "cache_from", engine=NAME)
+        _options.validate(given, "cache_from", engine=NAME)
         given["cache_from"] = tuple(_image(one) for one in flags.each(given["cache_from"]))
     return [*flags.render(OPTIONS, given, engine=NAME), os.fspath(context_path)]
 
@@ -180,12 +180,12 @@ def _image(cache: object) -> str:
 def follow_up(image_id: str, *, scratch: Path, context_path: str = ".", **options: Any) -> Iterator[list[str]]:
     """Yield the commands that write the image's files, save it, and push it."""
     del image_id, scratch  # push and save know an image by its names, and no file gets the digest
-    destination, given = _translation.stored(flags.canonical(options), engine=NAME)
-    tags = _translation.tags(given)
+    destination, given = _options.stored(flags.canonical(options), engine=NAME)
+    tags = _options.tags(given)
     yield from saves([output for output in destination.outputs if output.is_archive], tags)
     for output in destination.outputs:
         if not output.is_archive:
-            tokens = construct_build_args(context_path=context_path, **_translation.again(given))
+            tokens = construct_build_args(context_path=context_path, **_options.again(given))
             yield ["build", f"--output={output.text()}", *tokens]
     for tag in tags if destination.push else ():
         yield ["push", *(["--quiet"] if given.get("quiet") else []), tag]
@@ -196,26 +196,33 @@ def saves(outputs: Sequence[Output], tags: Sequence[str]) -> Iterator[list[str]]
     # A name without a tag would save every image of that name.
     named = [tag if ":" in tag.rpartition("/")[2] else f"{tag}:latest" for tag in tags]
     for output in outputs:
-        with _translation.whole(output.dest) as target:
+        with _options.whole(output.dest) as target:
             if output.type == "docker":
                 yield ["save", f"--output={target}", *named]
                 continue
-            with _translation.beside(output.dest) as saved:
+            with _options.beside(output.dest) as saved:
                 yield ["save", f"--output={saved}", *named]
                 _archives.oci_archive(saved, target, tags)
 
-
-_translation.able(
-    *(NAME, "cache_from", "load", "output type=docker", "output type=oci", "progress=rawjson", "progress=tty", "push"),
-    "several outputs of type local or tar",
-)
 
 ENGINE: Final = Engine(
     name=NAME,
     binary="docker",
     health=health,
     construct_build_args=construct_build_args,
-    options=_translation.table(OPTIONS),
+    capabilities=frozenset(
+        {
+            "cache_from",
+            "load",
+            "output type=docker",
+            "output type=oci",
+            "progress=rawjson",
+            "progress=tty",
+            "push",
+            "several outputs of type local or tar",
+        }
+    ),
+    options=_options.table(OPTIONS),
     adapt=adapt,
     follow_up=follow_up,
     size_query=("image", "inspect", "--format", "{{.Size}}"),

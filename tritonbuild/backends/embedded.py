@@ -15,7 +15,7 @@ from attrs import evolve
 
 import tritonbuild.embedded
 from tritonbuild import dirs, flags
-from tritonbuild.backends import _translation
+from tritonbuild.backends import _options
 from tritonbuild.backends._probe import require_space
 from tritonbuild.composition import HEADERS, Composition
 from tritonbuild.embedded import instructions
@@ -158,22 +158,20 @@ def construct_build_args(*, context_path: str | os.PathLike[str] = "", **options
         InvalidInputError: An option is not this engine's, or its value not what the option expects.
     """
     for name, value in options.items():
-        if value is not None and name not in OPTIONS and _translation.engines_that_can(name):
-            raise _translation.cannot(name, engine=NAME)
+        if value is not None and name not in OPTIONS and _options.engines_that_can(name):
+            raise _options.cannot(name, engine=NAME)
     given = {name: None if name in _SWITCHES and value is False else value for name, value in options.items()}
     context = [f"--context={os.fspath(context_path)}"] if context_path else []
     return [*context, *flags.render(OPTIONS, given, engine=NAME)]
 
 
-_translation.able(NAME, "annotation", "metadata_file", "output type=docker", "output type=oci", "push")
-
 ENGINE: Final = Engine(
     name=NAME,
     binary=sys.executable,
     build_cmd=("-m", "tritonbuild.embedded"),
-    buildkit_support=False,
     health=health,
     construct_build_args=construct_build_args,
+    capabilities=frozenset({"annotation", "metadata_file", "output type=docker", "output type=oci", "push"}),
     options=OPTIONS,
     makes_image=lambda options: not options.get("plan_file"),
     plan_option="plan_file",

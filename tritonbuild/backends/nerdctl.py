@@ -14,9 +14,9 @@ from typing import Any, Final
 from attrs import evolve
 
 from tritonbuild import flags
-from tritonbuild.backends import _translation, buildctl
+from tritonbuild.backends import _options, buildctl
+from tritonbuild.backends._options import cannot
 from tritonbuild.backends._probe import ask, at_once, json_object, last_line, require_version
-from tritonbuild.backends._translation import cannot
 from tritonbuild.engine import Engine, Health
 
 NAME: Final = "nerdctl"
@@ -115,7 +115,7 @@ def _buildkit_address() -> str:
 
 def construct_build_args(*, context_path: str = ".", **options: Any) -> list[str]:
     """Return the tokens that follow `nerdctl build`."""
-    _, given = _translation.stored(flags.canonical(options), engine=NAME)
+    _, given = _options.stored(flags.canonical(options), engine=NAME)
     for name in ("annotation", "metadata_file"):
         if name in given:
             raise cannot(name, engine=NAME)
@@ -125,35 +125,44 @@ def construct_build_args(*, context_path: str = ".", **options: Any) -> list[str
 def follow_up(image_id: str, *, scratch: Path, context_path: str = ".", **options: Any) -> Iterator[list[str]]:
     """Yield the commands that write the image's files, save it, and push it; its iidfile is made to say its id."""
     del scratch
-    destination, given = _translation.stored(flags.canonical(options), engine=NAME)
-    tags = _translation.tags(given)
+    destination, given = _options.stored(flags.canonical(options), engine=NAME)
+    tags = _options.tags(given)
     shared = flags.render(OPTIONS, {name: given[name] for name in _GLOBAL if name in given}, engine=NAME)
     platforms = flags.render(OPTIONS, {"platform": given.get("platform")}, engine=NAME)
     if given.get("iidfile"):
         Path(given["iidfile"]).write_text(image_id, encoding="ascii")
     for output in destination.outputs:
         if output.is_archive:  # what it saves is an OCI archive and a docker archive at once
-            with _translation.whole(output.dest) as target:
+            with _options.whole(output.dest) as target:
                 yield ["save", *shared, *platforms, f"--output={target}", *tags]
         else:
-            tokens = construct_build_args(context_path=context_path, **_translation.again(given))
+            tokens = construct_build_args(context_path=context_path, **_options.again(given))
             yield ["build", f"--output={output.text()}", *tokens]
     for tag in tags if destination.push else ():
         yield ["push", *shared, *platforms, *(["--quiet"] if given.get("quiet") else []), tag]
 
-
-_translation.able(
-    *(NAME, "cache_from", "cache_from other than type=registry,ref=IMAGE", "cache_to", "load", "output type=docker"),
-    *("output type=oci", "progress=rawjson", "progress=tty", "push", "several outputs of type local or tar"),
-    "several platforms",
-)
 
 ENGINE: Final = Engine(
     name=NAME,
     binary="nerdctl",
     health=health,
     construct_build_args=construct_build_args,
-    options=_translation.table(OPTIONS),
+    capabilities=frozenset(
+        {
+            "cache_from",
+            "cache_from other than type=registry,ref=IMAGE",
+            "cache_to",
+            "load",
+            "output type=docker",
+            "output type=oci",
+            "progress=rawjson",
+            "progress=tty",
+            "push",
+            "several outputs of type local or tar",
+            "several platforms",
+        }
+    ),
+    options=_options.table(OPTIONS),
     follow_up=follow_up,
     shared=_GLOBAL,
     id_query=("image", "inspect", "--format", "{{.Id}}"),

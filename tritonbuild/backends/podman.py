@@ -15,7 +15,7 @@ from typing import Any, Final
 from attrs import evolve
 
 from tritonbuild import flags
-from tritonbuild.backends import _containers, _translation
+from tritonbuild.backends import _containers, _options
 from tritonbuild.backends._probe import ask, last_line, require_space, require_version
 from tritonbuild.engine import Engine, Health
 
@@ -92,19 +92,18 @@ def follow_up(image_id: str, *, scratch: Path, **options: Any) -> Iterator[list[
     for output in outputs:
         # An OCI archive of podman's holds one name, the one by which the image is asked for.
         names = [image_id, *tags] if output.type == "docker" else [*tags, image_id][:1]
-        with _translation.whole(output.dest) as target:
+        with _options.whole(output.dest) as target:
             yield ["save", "--quiet", f"--format={output.type}-archive", f"--output={target}", *names]
     yield from _containers.pushes(image_id, scratch=scratch, tokens=tokens, options=options, engine=NAME)
 
-
-_translation.able(NAME, *_containers.ABLE)
 
 ENGINE: Final = Engine(
     name=NAME,
     binary="podman",
     health=health,
     construct_build_args=construct_build_args,
-    options=_translation.table(OPTIONS),
+    capabilities=_containers.CAPABILITIES,
+    options=_options.table(OPTIONS),
     adapt=adapt,
     follow_up=follow_up,
     size_query=("image", "inspect", "--format", "{{.Size}}"),

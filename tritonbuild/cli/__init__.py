@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import signal
 import sys
@@ -10,7 +9,6 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import Final, NoReturn
 
-from tritonbuild import backends, engine
 from tritonbuild.cli import arguments
 from tritonbuild.errors import BuildFailedError, TritonBuildError, one_line
 
@@ -32,10 +30,9 @@ def run(argv: Sequence[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
-        with _probing(argv):
-            from tritonbuild.cli.app import app  # noqa: PLC0415 - typer and most of what is here
+        from tritonbuild.cli.app import app  # noqa: PLC0415 - typer and most of what is here
 
-            answer = app(args=arguments.normalized(argv), prog_name="tritonbuild", standalone_mode=False)
+        answer = app(args=arguments.normalized(argv), prog_name="tritonbuild", standalone_mode=False)
     except TritonBuildError as error:
         return _show(error)
     except KeyboardInterrupt:
@@ -58,12 +55,6 @@ def run(argv: Sequence[str]) -> int:
     if answer == INTERRUPTED:  # typer turns an interrupt into this code, into Abort, or leaves it, by its version
         say("interrupted")
     return answer if isinstance(answer, int) else 0
-
-
-def _probing(argv: Sequence[str]) -> contextlib.AbstractContextManager[None]:
-    """Probe the engine that a build names while the rest of the program is loaded: it takes about as long."""
-    name = arguments.builds_with(argv)
-    return engine.probing_ahead(backends.get_backend(name)) if name in backends.BUILTIN else contextlib.nullcontext()
 
 
 def say(text: str, *, label: str = "tritonbuild") -> None:

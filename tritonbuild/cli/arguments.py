@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 from tritonbuild.errors import InvalidInputError
 
-_NO_BUILD: Final = frozenset({"--dry-run", "--help", "-h", "--version", "plan"})
 _WORDS: Final = {"true": "--enable-gpu", "1": "--enable-gpu", "yes": "--enable-gpu", "on": "--enable-gpu"}
 _WORDS_OFF: Final = dict.fromkeys(("false", "0", "no", "off"), "--no-enable-gpu")
 
@@ -32,13 +30,6 @@ def normalized(argv: Sequence[str]) -> list[str]:
         else:
             result.append(token)
     return result
-
-
-def builds_with(argv: Sequence[str]) -> str:
-    """Return the engine that a build is asked of by name, as far as a look tells before anything is parsed."""
-    named = [value for option, value in itertools.pairwise(argv) if option == "--engine"]
-    named += [token.partition("=")[2] for token in argv if token.startswith("--engine=")]
-    return named[0] if len(named) == 1 and _NO_BUILD.isdisjoint(argv) else ""
 
 
 def source_images(values: Iterable[str]) -> dict[str, str]:

@@ -7,16 +7,14 @@ other commands can do is done after the build: a push, an archive. The rest is a
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
-import pkgutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 
-from tritonbuild import flags
+from tritonbuild import backends, flags
 from tritonbuild.errors import InvalidInputError
 from tritonbuild.masking import csv_items, csv_line
 
@@ -47,25 +45,18 @@ UNIFIED: Final[flags.Table] = {
 
 _ARCHIVES: Final = frozenset({"docker", "oci"})
 _FILES: Final = frozenset({"local", "tar"})
-_able: Final[dict[str, frozenset[str]]] = {}
 
 
-def able(engine: str, *what: str) -> None:
-    """Declare what *engine* can do of that which not every engine can; its module does so once."""
-    _able[engine] = frozenset(what)
+def engines_that_can(capability: str) -> tuple[str, ...]:
+    """Return the names of tritonbuild's engines that have a capability; this loads all their modules."""
+    known = map(backends.get_backend, backends.BUILTIN)
+    return tuple(sorted(engine.name for engine in known if capability in engine.capabilities))
 
 
-def engines_that_can(what: str) -> tuple[str, ...]:
-    """Return the engines that have declared it; to be asked, all modules beside this one are loaded."""
-    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
-        importlib.import_module(f"{__package__}.{module.name}")
-    return tuple(sorted(engine for engine, can in _able.items() if what in can))
-
-
-def cannot(what: str, *, engine: str) -> InvalidInputError:
-    """Return the error for something *engine* cannot do, as the engines that can have declared it."""
-    others = ", ".join(engines_that_can(what)) or "none"
-    return InvalidInputError(f"engine {engine!r} cannot do {what}", hint=f"engines that can: {others}")
+def cannot(capability: str, *, engine: str) -> InvalidInputError:
+    """Return the error for a request that *engine* cannot serve; its hint names the engines that can."""
+    others = ", ".join(engines_that_can(capability)) or "none"
+    return InvalidInputError(f"engine {engine!r} cannot do {capability}", hint=f"engines that can: {others}")
 
 
 def table(own: flags.Table) -> flags.Table:
