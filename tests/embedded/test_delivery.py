@@ -28,21 +28,21 @@ class Recording:
     """A target that reads what it is given, and says so."""
 
     def __init__(self) -> None:
-        self.taken: list[str] = []
+        self.stored: list[str] = []
         self.begun = threading.Event()
 
-    def take(self, blob: Descriptor, content: Callable[[], Iterator[bytes]], **_: Any) -> int:
+    def store(self, blob: Descriptor, content: Callable[[], Iterator[bytes]], **_: Any) -> int:
         size = 0
         for chunk in content():
             self.begun.set()
             size += len(chunk)
-        self.taken.append(blob.digest)
+        self.stored.append(blob.digest)
         return size
 
-    def finish(self, *_: Any) -> None:
+    def publish(self, *_: Any) -> None:
         raise NotImplementedError
 
-    def places(self, *_: Any) -> list[str]:
+    def locations(self, *_: Any) -> list[str]:
         raise NotImplementedError
 
 
@@ -99,10 +99,10 @@ def test_no_target_has_a_layer_before_all_is_planned(cache: Cache, layer: NewLay
         # All of it was sent. Other blobs are taken, also when the layer has had its time.
         running.take(small, b"x")
         time.sleep(0.5)
-        assert (disk.taken, repository.ended) == ([small.digest], [])
+        assert (disk.stored, repository.ended) == ([small.digest], [])
         (done,) = running.write([layer])
         running.wait()
-    assert (disk.taken, repository.ended) == ([small.digest, done.digest], [done.digest])
+    assert (disk.stored, repository.ended) == ([small.digest, done.digest], [done.digest])
     assert repository.sent == done.size
     assert running.moved == 2 * done.size + 1
 
@@ -112,7 +112,7 @@ def test_a_layer_that_was_begun_in_vain(cache: Cache, layer: NewLayer) -> None:
     with given_up(cache, disk, Push(repository)) as running:  # type: ignore[arg-type]
         running.begin([layer])
         assert repository.whole.wait(60)
-    assert (disk.taken, repository.ended) == ([], [])
+    assert (disk.stored, repository.ended) == ([], [])
     assert [*(cache.folder / "new").iterdir()] == []
     for thread in threading.enumerate():
         if thread.name == "upload":
@@ -144,4 +144,4 @@ def test_what_is_under_way_is_given_up(cache: Cache) -> None:
     with given_up(cache, disk) as running:
         running.take_over(image)
         assert disk.begun.wait(60)
-    assert disk.taken == []
+    assert disk.stored == []

@@ -21,7 +21,7 @@ from tests.tiny.proxy import Proxy
 from tritonbuild.embedded.request import Request
 from tritonbuild.oci.descriptors import Descriptor
 from tritonbuild.oci.files import chunks
-from tritonbuild.oci.layouts import Layout
+from tritonbuild.oci.layouts import LayoutTarget
 from tritonbuild.oci.registry import Registries
 from tritonbuild.oci.transport import Settings
 from tritonbuild.reference import parse_reference
@@ -281,8 +281,8 @@ def test_a_platform_that_is_not_there(bench: Bench, many: tuple[Path, Any]) -> N
     done = bench.run(request, "--platform=linux/s390x", f"--output=type=oci-layout,dest={bench.folder / 'out'}")
     assert done.code == 2
     error, hint = done.err.splitlines()[-2:]
-    assert error.endswith("is not there for linux/s390x")
-    assert hint == "hint: it is there for linux/amd64, linux/arm64"
+    assert error.endswith("has no image for linux/s390x")
+    assert hint == "hint: its platforms: linux/amd64, linux/arm64"
 
 
 def test_an_index_in_a_registry(bench: Bench, many: tuple[Path, Any], upstream: str, tmp_path: Path) -> None:
@@ -333,4 +333,4 @@ def test_digests_of_indexes_are_verified(bench: Bench, many: tuple[Path, Any], t
     request = tiny.request(f"{place}:{tiny.FULL}", f"{place}:{tiny.BASE}", "a")
     done = bench.run(request, f"--output=type=oci-layout,dest={tmp_path / 'out'}")
     assert (done.code, "is damaged" in done.err) == (1, True)
-    assert Layout(tmp_path / "out")._entries() == []
+    assert LayoutTarget(tmp_path / "out")._entries() == []

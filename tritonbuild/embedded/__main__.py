@@ -30,9 +30,9 @@ from tritonbuild.embedded.plan import Plan
 from tritonbuild.embedded.request import Request, from_document
 from tritonbuild.errors import BuildFailedError, InvalidInputError, TritonBuildError, one_line
 from tritonbuild.layers.cache import Cache, default_folder
-from tritonbuild.oci.archives import Archive
+from tritonbuild.oci.archives import ArchiveTarget
 from tritonbuild.oci.descriptors import from_json
-from tritonbuild.oci.layouts import Layout
+from tritonbuild.oci.layouts import LayoutTarget
 from tritonbuild.oci.push import Push
 from tritonbuild.oci.registry import Registries
 from tritonbuild.oci.targets import Target
@@ -122,8 +122,8 @@ def _run(options: argparse.Namespace) -> None:
                 _attach(built, targets)
             if archive is not None:
                 _load(options.load, archive, say)
-            kept = [target for target in targets if not (isinstance(target, Archive) and target.path == archive)]
-            places = [place for target in kept for place in target.places(options.tag)]
+            kept = [target for target in targets if not (isinstance(target, ArchiveTarget) and target.path == archive)]
+            places = [place for target in kept for place in target.locations(options.tag)]
         _tell(options, built, places)
 
 
@@ -162,7 +162,7 @@ def _targets(
         targets: list[Target] = []
 
         def archive(path: Path) -> None:
-            one = Archive(path)
+            one = ArchiveTarget(path)
             stack.callback(one.close)
             targets.append(one)
 
@@ -170,7 +170,7 @@ def _targets(
             if path is None:
                 continue
             if kind == "oci-layout" or (kind == "oci" and path.is_dir()):
-                targets.append(Layout(path))
+                targets.append(LayoutTarget(path))
             else:
                 archive(path)
         if options.push or any(kind == "registry" for kind, _ in outputs):
@@ -186,7 +186,7 @@ def _targets(
             loaded = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tritonbuild-"))) / "image.tar"
             archive(loaded)
         if not targets:
-            targets.append(Layout(store()))
+            targets.append(LayoutTarget(store()))
         yield targets, loaded
 
 

@@ -88,7 +88,7 @@ class Builder:
         with pool(2) as finders:
             full, base = results(
                 [
-                    finders.submit(images.find, place, self.registries, platform=platform)
+                    finders.submit(images.open_image, place, self.registries, platform=platform)
                     for place in (request.full, request.base)
                 ]
             )
@@ -180,6 +180,6 @@ class Builder:
             delivery.take(image.config, image.config_content)
             delivery.wait()
         for target in targets:
-            target.finish(image, tags)
+            target.publish(image, tags)
         self._report(f"wrote {image.manifest.digest}, {delivery.moved >> 10} KiB moved")
         return Built(image=image, plan=planned, written=tuple(written), moved=delivery.moved)

@@ -103,7 +103,7 @@ class Delivery:
         source = image.reference if image else None
 
         def one() -> None:
-            self._count(target.take(blob, self._guarded(content), source=source))
+            self._count(target.store(blob, self._guarded(content), source=source))
 
         self._transfers.append(self._movers[target].submit(one))
 
@@ -178,7 +178,7 @@ class Delivery:
         path = self.cache.blob(done.digest)
         blob = Descriptor(media_type=done.media_type, digest=done.digest, size=done.size)
         try:
-            self._count(target.take(blob, self._guarded(lambda: chunks(path)), verify=False))
+            self._count(target.store(blob, self._guarded(lambda: chunks(path)), verify=False))
         except TritonBuildError:
             # Whatever it was, a damaged file must not be found again.
             if not _is_whole(blob, path):

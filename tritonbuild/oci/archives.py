@@ -1,4 +1,4 @@
-"""Docker archives: read in place as an origin of images, and written, as an OCI layout as well, as a target.
+"""Docker archives as origins, and as targets that are OCI layouts as well.
 
 https://github.com/moby/docker-image-spec/blob/main/spec.md#combined-image-json--filesystem-changeset-format
 """
@@ -15,8 +15,8 @@ from typing import Any, BinaryIO, Final
 from tritonbuild.errors import InvalidInputError
 from tritonbuild.oci import descriptors
 from tritonbuild.oci.descriptors import Descriptor, broken, descriptor, from_json, to_json
-from tritonbuild.oci.files import Files, chunks, document_of, no_room
-from tritonbuild.oci.layouts import INDEX_FILE, Layout, LayoutOrigin, blob_name, choose
+from tritonbuild.oci.files import FileSource, chunks, document_of, no_room
+from tritonbuild.oci.layouts import INDEX_FILE, LayoutOrigin, LayoutTarget, blob_name, choose
 from tritonbuild.oci.targets import Content, Image
 from tritonbuild.reference import Reference, parse_reference
 
@@ -24,27 +24,29 @@ _BLOCK: Final = 512
 _MANIFEST: Final = "manifest.json"
 
 
-def open_origin(files: Files) -> LayoutOrigin | DockerOrigin:
-    """Return the images in *files*: an OCI layout, or a docker archive.
+def open_origin(files: FileSource) -> LayoutOrigin | DockerOrigin:
+    """Open an OCI layout or a docker archive.
 
     Raises:
-        InvalidInputError: They are neither.
+        InvalidInputError: *files* is neither.
     """
     if files.size(INDEX_FILE) is not None:
         return LayoutOrigin(files)
     if files.size(_MANIFEST) is not None:
         return DockerOrigin(files)
-    raise InvalidInputError(f"{str(files.path)!r} is neither an OCI layout nor a docker archive", hint="name another")
+    raise InvalidInputError(
+        f"{str(files.path)!r} is neither an OCI layout nor a docker archive", hint="name a layout or an archive"
+    )
 
 
 class DockerOrigin:
-    """Images of an archive that `docker save` before version 25 wrote, as if it were a layout.
+    """The images of a docker archive, as `docker save` wrote it before version 25, seen as an OCI layout.
 
     Args:
-        files: Its files.
+        files: The files of the archive.
     """
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: FileSource) -> None:
         self.files = files
         self.name = str(files.path)
         self._names: dict[str, str] = {}
@@ -59,13 +61,17 @@ class DockerOrigin:
             raise broken(self.name, f"it has no blob {blob.digest}")
         yield from self.files.read(self._names[blob.digest], start, stop)
 
-    def find(self, wanted: str) -> Descriptor:
-        """Return the descriptor of the image *wanted*: a tag, a name, a digest; empty for the only one.
+    def manifest(self, wanted: str) -> tuple[Descriptor, bytes]:
+        """Return the manifest of an image.
+
+        Args:
+            wanted: A tag, a name or a digest; the empty string for the only image.
 
         Raises:
-            InvalidInputError: There is none, or more than one.
+            InvalidInputError: No image or more than one image matches.
         """
-        return choose(self._images(), wanted, name=self.name)
+        found = choose(self._images(), wanted, name=self.name)
+        return found, self._documents[found.digest]
 
     def _images(self) -> list[tuple[Descriptor, set[str]]]:
         content = document_of(self.files, _MANIFEST) or b""
@@ -80,7 +86,7 @@ class DockerOrigin:
         config = from_json(raw, what=f"{config_name} of {self.name}")
         diff_ids = (config.get("rootfs") or {}).get("diff_ids") or []
         if len(diff_ids) != len(layers):
-            raise broken(self.name, "its configuration does not fit its layers")
+            raise broken(self.name, f"it lists {len(layers)} layers, and {len(diff_ids)} diff IDs")
         blobs = []
         for name, diff_id in zip(layers, diff_ids, strict=True):
             size = self.files.size(name)
@@ -106,14 +112,11 @@ class DockerOrigin:
         return digest
 
 
-# ruff: noqa: ARG002 - a target is told all there is to know of a blob
-
-
-class Archive:
-    """A tar that is an OCI layout, and what `docker load` takes as well.
+class ArchiveTarget:
+    """A tar archive that is an OCI layout and a docker archive at once.
 
     Args:
-        path: Where it is to be; it appears whole or not at all.
+        path: The path of the archive, which is replaced in one step.
     """
 
     def __init__(self, path: Path) -> None:
@@ -124,15 +127,15 @@ class Archive:
             self._scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         except OSError as error:
             raise no_room(error, path.parent) from error
-        self.layout = Layout(self._scratch)
+        self._layout = LayoutTarget(self._scratch)
 
-    def take(self, blob: Descriptor, content: Content, *, source: Reference | None = None, verify: bool = True) -> int:
-        """Have a blob."""
-        return self.layout.take(blob, content)
+    def store(self, blob: Descriptor, content: Content, *, source: Reference | None = None, verify: bool = True) -> int:
+        """Store a blob; return the bytes transferred."""
+        return self._layout.store(blob, content, source=source, verify=verify)
 
-    def finish(self, image: Image, tags: Sequence[str]) -> None:
-        """Write the archive."""
-        self.layout.finish(image, tags)
+    def publish(self, image: Image, tags: Sequence[str]) -> None:
+        """Write the archive, with the image under *tags*."""
+        self._layout.publish(image, tags)
         repositories = [str(parse_reference(tag)) for tag in tags]
         manifest = [
             {
@@ -141,10 +144,11 @@ class Archive:
                 "Layers": [blob_name(layer.digest) for layer in image.layers],
             }
         ]
+        content = to_json(manifest)
         new = self._scratch / "archive"
         try:
             with new.open("wb") as out:
-                _member(out, _MANIFEST, [to_json(manifest)], None)
+                _member(out, _MANIFEST, [content], len(content))
                 for path in sorted(self._scratch.rglob("*")):
                     if path.is_file() and path != new:
                         _member(out, str(path.relative_to(self._scratch)), chunks(path), path.stat().st_size)
@@ -153,22 +157,18 @@ class Archive:
         except OSError as error:
             raise no_room(error, self.path.parent) from error
 
-    def places(self, tags: Sequence[str]) -> list[str]:
-        """Return where the archive is."""
+    def locations(self, tags: Sequence[str]) -> list[str]:  # noqa: ARG002 - the name of the archive is enough
+        """Return the name by which podman and skopeo find the archive."""
         return [f"docker-archive:{self.path.absolute()}"]
 
     def close(self) -> None:
-        """Remove what is beside the archive."""
+        """Remove the temporary folder."""
         shutil.rmtree(self._scratch, ignore_errors=True)
 
 
-def _member(out: BinaryIO, name: str, content: Iterable[bytes], size: int | None) -> None:
-    pieces = content
-    if size is None:
-        pieces = [*content]
-        size = sum(len(piece) for piece in pieces)
+def _member(out: BinaryIO, name: str, content: Iterable[bytes], size: int) -> None:
     member = tarfile.TarInfo(name)
     member.size, member.mode = size, 0o644
     out.write(member.tobuf(tarfile.PAX_FORMAT))
-    out.writelines(pieces)
+    out.writelines(content)
     out.write(bytes(-size % _BLOCK))

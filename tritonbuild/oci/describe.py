@@ -1,6 +1,6 @@
-"""What registries say of images, a few KB each: `python -m tritonbuild.oci.describe --platform=PLATFORM IMAGE...`.
+"""Image configurations from registries: `python -m tritonbuild.oci.describe --platform=PLATFORM IMAGE...`.
 
-For each image that can be read in time it prints a line of JSON, `image` and `config`.
+Prints a line of JSON, `image` and `config`, for each image that can be read in time; a few kilobytes are read of each.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from tritonbuild.oci.transport import Settings
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print what could be read; return the exit status."""
+    """Print the configurations that could be read; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tritonbuild.oci.describe")
     parser.add_argument("--platform", required=True)
-    parser.add_argument("--seconds", type=float, required=True, help="how long registries may take, all together")
+    parser.add_argument("--seconds", type=float, required=True, help="time limit for all images together")
     parser.add_argument("images", nargs="+")
     given = parser.parse_args(argv)
-    registries = Registries(Settings(tries=2))  # the first is refused where a token is wanted
+    registries = Registries(Settings(tries=2))  # a registry refuses the first request if it requires a token
     answers: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def describe(image: str) -> None:
         try:
-            found = images.find(image, registries, platform=given.platform)
+            found = images.open_image(image, registries, platform=given.platform)
         except (TritonBuildError, OSError):
             answers.put("")
         else:
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     end = time.monotonic() + given.seconds
     for image in given.images:
-        # A thread that waits for ever, say for a name server, does not keep the process.
+        # A daemon thread that waits for ever, say for a name server, does not keep the process alive.
         threading.Thread(target=describe, args=(image,), daemon=True).start()
     for _ in given.images:
         try:
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except queue.Empty:
             break
         if line:
-            print(line, flush=True)  # noqa: T201 - a process of its own
+            print(line, flush=True)  # noqa: T201 - the output of this process
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Descriptors and media types: what names a blob in a registry, a layout or an archive.
+"""Descriptors and media types: the names of blobs in registries, layouts and archives.
 
 https://github.com/opencontainers/image-spec/blob/main/descriptor.md
 """
@@ -32,12 +32,12 @@ MANIFESTS: Final = frozenset({MANIFEST, DOCKER_MANIFEST})
 REF_NAME: Final = "org.opencontainers.image.ref.name"
 
 LARGEST_DOCUMENT: Final = 16 << 20
-"""Bytes of JSON that are read at most: a manifest is a few kilobytes, a configuration rarely a megabyte."""
+"""The size limit of a JSON document in bytes: a manifest has a few kilobytes, a configuration rarely a megabyte."""
 
 
 @attrs.frozen(kw_only=True)
 class Descriptor:
-    """What names a blob: its type, digest and size."""
+    """A descriptor: media type, digest and size of a blob."""
 
     media_type: str
     digest: str
@@ -47,7 +47,7 @@ class Descriptor:
     artifact_type: str = ""
 
     def document(self) -> dict[str, Any]:
-        """Return the descriptor as it stands in a manifest."""
+        """Return the descriptor as a JSON object."""
         document: dict[str, Any] = {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
         if self.artifact_type:
             document["artifactType"] = self.artifact_type
@@ -59,15 +59,15 @@ class Descriptor:
 
 
 def broken(what: str, why: str) -> TritonBuildError:
-    """Return the error for something that was read and is not what it should be."""
-    return TritonBuildError(f"{what} is damaged: {why}", hint="fetch it again, or ask whoever made it")
+    """Return the error for foreign data that cannot be used: *what* is damaged, since *why*."""
+    return TritonBuildError(f"{what} is damaged: {why}", hint="fetch it again, or ask its publisher")
 
 
 def descriptor(document: object, *, what: str) -> Descriptor:
-    """Return the descriptor in *document*, part of *what*.
+    """Parse *document*, a part of *what*, as a descriptor.
 
     Raises:
-        TritonBuildError: It is none.
+        TritonBuildError: *document* is not a descriptor.
     """
     if not isinstance(document, Mapping):
         raise broken(what, "a descriptor is not an object")
@@ -89,27 +89,27 @@ def descriptor(document: object, *, what: str) -> Descriptor:
 
 
 def platform_text(document: Mapping[str, Any]) -> str:
-    """Return a platform object as `os/arch[/variant]`; arm64's only variant goes without saying."""
+    """Return a platform object as `os/arch[/variant]`, without the variant `v8` of arm64, which is its only one."""
     os, arch, variant = (str(document.get(key) or "") for key in ("os", "architecture", "variant"))
     parts = [os, arch] + ([variant] if variant and (arch, variant) != ("arm64", "v8") else [])
     return "/".join(parts)
 
 
 def platform_document(platform: str) -> dict[str, str]:
-    """Return `os/arch[/variant]` as the object in an index or a configuration."""
+    """Return the platform `os/arch[/variant]` as a JSON object."""
     return dict(zip(("os", "architecture", "variant"), platform.split("/"), strict=False))
 
 
 def to_json(document: object) -> bytes:
-    """Return *document* as JSON: the same bytes for an equal document."""
+    """Serialize *document* as JSON; equal documents give equal bytes."""
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def from_json(content: bytes, *, what: str) -> dict[str, Any]:
-    """Return the JSON object in *content*.
+    """Parse *content*, the bytes of *what*, as a JSON object.
 
     Raises:
-        TritonBuildError: It is none.
+        TritonBuildError: *content* is not a JSON object.
     """
     try:
         document = json.loads(content)
@@ -121,7 +121,7 @@ def from_json(content: bytes, *, what: str) -> dict[str, Any]:
 
 
 def digest_of(content: bytes) -> str:
-    """Return the digest of *content*."""
+    """Return the SHA-256 digest of *content*."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
@@ -131,16 +131,16 @@ def hasher(digest: str) -> Any:
 
 
 def verified(chunks: Iterable[bytes], blob: Descriptor, *, what: str) -> Iterator[bytes]:
-    """Pass *chunks* on; raise at the end, or as soon as there are too many, unless they are those of *blob*.
+    """Yield *chunks*, and verify that they are the content of *blob*.
 
     Raises:
-        TritonBuildError: Size or digest is another. What was passed on before is not to be used.
+        TritonBuildError: The size or the digest differs. Discard the chunks that were yielded before.
     """
     digest, size = hasher(blob.digest), 0
     for chunk in chunks:
         size += len(chunk)
         if size > blob.size:
-            raise broken(what, f"it has more than the {blob.size} bytes it should have")
+            raise broken(what, f"it has more than {blob.size} bytes")
         digest.update(chunk)
         yield chunk
     if size != blob.size:
@@ -149,24 +149,24 @@ def verified(chunks: Iterable[bytes], blob: Descriptor, *, what: str) -> Iterato
 
 
 def check_digest(digest: Any, expected: str, *, what: str) -> None:
-    """Raise unless the hash object *digest* has come to *expected*."""
+    """Raise `TritonBuildError` unless the hash object *digest* has the value *expected*."""
     found = f"{expected.partition(':')[0]}:{digest.hexdigest()}"
     if found != expected:
         raise broken(what, f"its digest is {found} instead of {expected}")
 
 
 def whole(chunks: Iterable[bytes], blob: Descriptor, *, what: str) -> bytes:
-    """Return a small blob, verified."""
+    """Return the verified content of the small blob *blob*."""
     if blob.size > LARGEST_DOCUMENT:
-        raise broken(what, f"{blob.size} bytes are too many")
+        raise broken(what, f"it has {blob.size} bytes, more than the limit of {LARGEST_DOCUMENT}")
     return b"".join(verified(chunks, blob, what=what))
 
 
 class Origin(Protocol):
-    """Where an image comes from."""
+    """A source of blobs: a registry, a layout or an archive."""
 
     name: str
 
     def read(self, blob: Descriptor, start: int, stop: int) -> Iterator[bytes]:
-        """Yield the bytes of *blob* from *start* up to *stop*, as they come and not verified."""
+        """Yield the bytes of *blob* from *start* up to *stop*, not verified."""
         ...

@@ -1,4 +1,4 @@
-"""Files by name, in a folder or inside a tar archive, read without unpacking."""
+"""Files by name in a folder or a tar archive, read without unpacking."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from tritonbuild.threads import go_on
 _CHUNK: Final = 1 << 20
 
 
-class Files(Protocol):
-    """Files by name, in a folder or an archive."""
+class FileSource(Protocol):
+    """Files by name in a folder or a tar archive."""
 
     path: Path
 
     def size(self, name: str) -> int | None:
-        """Return a file's size; None if there is none of that name."""
+        """Return the size of the file *name*; None if it does not exist."""
         ...
 
     def read(self, name: str, start: int, stop: int) -> Iterator[bytes]:
-        """Yield a file's bytes."""
+        """Yield the bytes of the file *name* from *start* up to *stop*."""
         ...
 
 
@@ -36,27 +36,27 @@ def _chunks(file: BinaryIO, start: int, stop: int) -> Iterator[bytes]:
         yield chunk
 
 
-class Folder:
+class FolderFiles:
     """The files of a folder."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def size(self, name: str) -> int | None:
-        """Return a file's size; None if there is none of that name."""
+        """Return the size of the file *name*; None if it does not exist."""
         try:
             return (self.path / name).stat().st_size
         except OSError:
             return None
 
     def read(self, name: str, start: int, stop: int) -> Iterator[bytes]:
-        """Yield a file's bytes."""
+        """Yield the bytes of the file *name* from *start* up to *stop*."""
         with (self.path / name).open("rb") as file:
             yield from _chunks(file, start, stop)
 
 
 class TarFiles:
-    """The files of a tar, read in place."""
+    """The files of a tar archive, read in place."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -69,7 +69,7 @@ class TarFiles:
                     if member.isreg():
                         self._files[name] = (member.offset_data, member.size)
                     elif member.issym() or member.islnk():
-                        # docker wrote links for layers that several images have; they lead to files of the archive.
+                        # Docker and crane write a link to the first of two equal layers.
                         links[name] = _joined(name, member.linkname) if member.issym() else member.linkname
         except (OSError, tarfile.TarError) as error:
             raise InvalidInputError(f"{str(path)!r} is not a tar archive: {error}", hint="name another file") from error
@@ -78,11 +78,11 @@ class TarFiles:
                 self._files[name] = self._files[target]
 
     def size(self, name: str) -> int | None:
-        """Return a file's size; None if there is none of that name."""
+        """Return the size of the file *name*; None if it does not exist."""
         return self._files[name][1] if name in self._files else None
 
     def read(self, name: str, start: int, stop: int) -> Iterator[bytes]:
-        """Yield a file's bytes."""
+        """Yield the bytes of the file *name* from *start* up to *stop*."""
         offset, size = self._files[name]
         with self.path.open("rb") as file:
             yield from _chunks(file, offset + start, offset + min(stop, size))
@@ -98,42 +98,42 @@ def _joined(name: str, target: str) -> str:
     return "/".join(parts)
 
 
-def open_files(path: Path) -> Files:
-    """Return the files of a folder or an archive.
+def open_files(path: Path) -> FileSource:
+    """Open a folder or a tar archive.
 
     Raises:
-        InvalidInputError: It is neither.
+        InvalidInputError: *path* is neither.
     """
     if path.is_dir():
-        return Folder(path)
+        return FolderFiles(path)
     if not path.exists():
-        raise InvalidInputError(f"{str(path)!r} does not exist", hint="name a layout or an archive that exists")
+        raise InvalidInputError(f"{str(path)!r} does not exist", hint="name an existing layout or archive")
     return TarFiles(path)
 
 
-def document_of(files: Files, name: str) -> bytes | None:
-    """Return the content of a small file; None if there is none of that name.
+def document_of(files: FileSource, name: str) -> bytes | None:
+    """Return the content of the document *name*; None if it does not exist.
 
     Raises:
-        TritonBuildError: It is larger than any document.
+        TritonBuildError: It is larger than `LARGEST_DOCUMENT`.
     """
     size = files.size(name)
     if size is None:
         return None
     if size > LARGEST_DOCUMENT:
-        raise broken(f"{name} of {files.path}", f"{size} bytes are too many")
+        raise broken(f"{name} of {files.path}", f"it has {size} bytes, more than the limit of {LARGEST_DOCUMENT}")
     return b"".join(files.read(name, 0, size))
 
 
 def no_room(error: OSError, folder: Path) -> TritonBuildError:
-    """Return the error for a file that cannot be written."""
+    """Return the error for a failed write in *folder*."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return TritonBuildError(f"no space is left in {str(folder)!r}", hint="make room, or name another cache folder")
+        return TritonBuildError(f"no space is left in {str(folder)!r}", hint="free some space, or name another folder")
     return TritonBuildError(f"cannot write to {str(folder)!r}: {error.strerror}", hint="name another folder")
 
 
 def chunks(path: Path) -> Iterator[bytes]:
-    """Yield the content of a file."""
+    """Yield the content of the file *path*."""
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             go_on()

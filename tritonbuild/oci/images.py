@@ -1,4 +1,4 @@
-"""Source images: where they are, and what their manifests and configurations say."""
+"""Source images: references and on-disk names resolved to manifests, configurations and layers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import platform as machine
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import attrs
 
@@ -20,25 +20,27 @@ from tritonbuild.oci.layouts import LayoutOrigin
 from tritonbuild.oci.registry import Registries, RepositoryOrigin
 from tritonbuild.reference import Reference, parse_platform, parse_reference
 
-ON_DISK: Final = ("oci:", "oci-archive:", "docker-archive:")
-"""How places on disk are spelled: `oci:PATH[:NAME]`, as skopeo and podman do."""
+DISK_TRANSPORTS: Final = ("oci:", "oci-archive:", "docker-archive:")
+"""The prefixes of images on disk, `oci:PATH[:NAME]`, as in containers-transports(5)."""
 
 _MOST_INDEXES: Final = 3
+
+_ImageOrigin: TypeAlias = LayoutOrigin | DockerOrigin | RepositoryOrigin
 
 
 @attrs.frozen(kw_only=True)
 class SourceImage:
-    """An image that is read.
+    """A source image.
 
     Attributes:
-        name: What it was asked for as.
-        origin: Where it is read from.
-        reference: Its repository in a registry; None on disk.
-        manifest: Its manifest.
-        config: Its configuration, as it is.
-        layers: Its layers, the lowest first.
-        diff_ids: The digests of what is compressed in them.
-        platform: What it is for.
+        name: The name as given by the user.
+        origin: The registry, layout or archive that has the image.
+        reference: The reference in a registry; None for an image on disk.
+        manifest: The descriptor of the manifest.
+        config: The configuration, as it is.
+        layers: The layers, from the lowest to the highest.
+        diff_ids: The digests of the uncompressed layers.
+        platform: The platform of the image.
     """
 
     name: str
@@ -52,29 +54,29 @@ class SourceImage:
 
     @property
     def runtime(self) -> Mapping[str, Any]:
-        """What the configuration says about running it."""
+        """The execution parameters, `config` of the configuration."""
         found = self.config.get("config")
         return found if isinstance(found, Mapping) else {}
 
     @property
     def env(self) -> dict[str, str]:
-        """Its environment."""
+        """The environment variables."""
         pairs = (str(one).partition("=") for one in self.runtime.get("Env") or ())
         return {name: value for name, _, value in pairs}
 
     @property
     def labels(self) -> dict[str, str]:
-        """Its labels."""
+        """The labels."""
         return {str(name): str(value) for name, value in (self.runtime.get("Labels") or {}).items()}
 
     @property
     def created(self) -> int:
-        """When it was made, in seconds since 1970; 0 if it does not say so."""
+        """The time of creation in seconds since 1970; 0 if the configuration has none."""
         return seconds(str(self.config.get("created") or ""))
 
 
 def seconds(moment: str) -> int:
-    """Return a moment of RFC 3339 as seconds since 1970, fractions left out; 0 if it cannot be read."""
+    """Return an RFC 3339 time as seconds since 1970, without fractions; 0 if it cannot be parsed."""
     try:
         return max(0, calendar.timegm(time.strptime(moment[:19], "%Y-%m-%dT%H:%M:%S")))
     except ValueError:
@@ -82,38 +84,38 @@ def seconds(moment: str) -> int:
 
 
 def default_platform() -> str:
-    """Return this machine's platform; what runs in containers is Linux."""
+    """Return the platform of this machine; the operating system is Linux, as containers run on it."""
     return parse_platform(machine.machine() or "amd64")
 
 
-def find(place: str, registries: Registries, *, platform: str) -> SourceImage:
-    """Return the image at *place*: a reference, or on disk (`ON_DISK`).
+def open_image(name: str, registries: Registries, *, platform: str) -> SourceImage:
+    """Return the image *name* for a platform.
+
+    Args:
+        name: A reference, or an image on disk (`DISK_TRANSPORTS`).
+        registries: The registries of references.
+        platform: The platform, `os/arch[/variant]`.
 
     Raises:
-        InvalidInputError: There is no such image.
-        TritonBuildError: It cannot be read.
+        InvalidInputError: The image does not exist, or not for the platform.
+        TritonBuildError: The image cannot be read.
     """
-    for kind in ON_DISK:
-        if place.startswith(kind):
-            path, name = _split(place[len(kind) :])
-            layout = open_origin(open_files(path))
-            found = layout.find(name)
-            content = whole(layout.read(found, 0, found.size), found, what=f"the manifest of {place}")
-            return _chosen(place, layout, None, found, content, platform)
-    reference = parse_reference(place)
-    origin = registries.origin(reference)
-    found, content = origin.manifest(reference.digest or reference.tag)
-    return _chosen(place, origin, reference, found, content, platform)
+    for transport in DISK_TRANSPORTS:
+        if name.startswith(transport):
+            path, wanted = _split(name[len(transport) :])
+            return _select(name, open_origin(open_files(path)), None, wanted, platform)
+    reference = parse_reference(name)
+    return _select(name, registries.origin(reference), reference, reference.digest or reference.tag, platform)
 
 
 def _split(text: str) -> tuple[Path, str]:
-    """Return path and name of `PATH[:NAME]` or `PATH@DIGEST`; a path that exists has its colons for itself."""
+    """Return path and name of `PATH[:NAME]` or `PATH@DIGEST`; colons of an existing path are part of the path."""
     if Path(text).exists():
         return Path(text), ""
     path, at, digest = text.partition("@")
     if at:
         return Path(path), digest
-    # The name may have a colon itself: the path is what exists.
+    # Path and name may both have colons: the longest prefix that exists is the path.
     parts = text.split(":")
     for number in range(len(parts) - 1, 0, -1):
         candidate = Path(":".join(parts[:number]))
@@ -122,70 +124,59 @@ def _split(text: str) -> tuple[Path, str]:
     return Path(text), ""
 
 
-def _chosen(  # noqa: PLR0913, PLR0917 - the facts of one image
-    place: str,
-    origin: LayoutOrigin | DockerOrigin | RepositoryOrigin,
-    reference: Reference | None,
-    found: Descriptor,
-    content: bytes,
-    platform: str,
-) -> SourceImage:
-    """Return the image of that platform, going through indexes."""
+def _select(name: str, origin: _ImageOrigin, reference: Reference | None, wanted: str, platform: str) -> SourceImage:
+    """Return the image for *platform*, which may be part of nested indexes."""
     for _ in range(_MOST_INDEXES):
-        document = from_json(content, what=f"the manifest of {place}")
+        found, content = origin.manifest(wanted)
+        document = from_json(content, what=f"the manifest of {name}")
         if "manifests" not in document:
-            return _image(place, origin, reference, found, document, platform)
-        candidates = [descriptor(one, what=place) for one in document["manifests"]]
+            return _image(name, origin, reference, found, document, platform)
+        candidates = [descriptor(one, what=name) for one in document["manifests"]]
         fitting = [one for one in candidates if _fits(one.platform, platform)] or [
             one for one in candidates if not one.platform
         ]
         if not fitting:
-            there = ", ".join(sorted({one.platform for one in candidates if one.platform != "unknown/unknown"}))
-            raise InvalidInputError(
-                f"{place} is not there for {platform}", hint=f"it is there for {there or 'nothing'}"
-            )
-        found = fitting[0]
-        if not isinstance(origin, RepositoryOrigin):
-            content = whole(origin.read(found, 0, found.size), found, what=f"the manifest of {place}")
-        else:
-            found, content = origin.manifest(found.digest)
-    raise broken(place, "its indexes lead to indexes")
+            known = ", ".join(sorted({one.platform for one in candidates if one.platform != "unknown/unknown"}))
+            raise InvalidInputError(f"{name} has no image for {platform}", hint=f"its platforms: {known or 'none'}")
+        wanted = fitting[0].digest
+    raise broken(name, f"its indexes are nested more than {_MOST_INDEXES} deep")
 
 
-def _fits(there: str, wanted: str) -> bool:
-    return there == wanted or (there.startswith(f"{wanted}/") and wanted.count("/") == 1)
+def _fits(offered: str, wanted: str) -> bool:
+    return offered == wanted or (offered.startswith(f"{wanted}/") and wanted.count("/") == 1)
 
 
 def _image(  # noqa: PLR0913, PLR0917 - the facts of one image
-    place: str,
-    origin: LayoutOrigin | DockerOrigin | RepositoryOrigin,
+    name: str,
+    origin: _ImageOrigin,
     reference: Reference | None,
     found: Descriptor,
     document: Mapping[str, Any],
     platform: str,
 ) -> SourceImage:
     if document.get("schemaVersion") == 1:
-        raise TritonBuildError(f"{place} is of a format that was given up in 2017", hint="push it anew")
-    configuration = descriptor(document.get("config"), what=f"the manifest of {place}")
-    content = whole(
-        origin.read(configuration, 0, configuration.size), configuration, what=f"the configuration of {place}"
-    )
-    config = from_json(content, what=f"the configuration of {place}")
-    layers = tuple(descriptor(one, what=f"the manifest of {place}") for one in document.get("layers") or ())
+        raise TritonBuildError(
+            f"{name} has a manifest of schema version 1, which is not supported", hint="push the image again"
+        )
+    what = f"the manifest of {name}"
+    configuration = descriptor(document.get("config"), what=what)
+    layers = tuple(descriptor(one, what=what) for one in document.get("layers") or ())
+    what = f"the configuration of {name}"
+    content = whole(origin.read(configuration, 0, configuration.size), configuration, what=what)
+    config = from_json(content, what=what)
     diff_ids = tuple(str(one) for one in (config.get("rootfs") or {}).get("diff_ids") or ())
     if len(diff_ids) != len(layers) or not layers:
-        raise broken(place, f"it has {len(layers)} layers and {len(diff_ids)} digests of them")
-    own = platform_text(config)
-    if not _fits(own, platform) and own != "/":
-        raise InvalidInputError(f"{place} is for {own}, not for {platform}", hint=f"add --platform {own}")
-    media_type = found.media_type or descriptors.MANIFEST
+        raise broken(name, f"it has {len(layers)} layers and {len(diff_ids)} diff IDs")
+    offered = platform_text(config)
+    if not _fits(offered, platform) and offered != "/":
+        raise InvalidInputError(f"{name} is for {offered}, not for {platform}", hint=f"add --platform {offered}")
     return SourceImage(
-        name=place,
+        name=name,
         origin=origin,
         reference=reference,
-        manifest=attrs.evolve(found, media_type=media_type),
+        manifest=attrs.evolve(found, media_type=found.media_type or descriptors.MANIFEST),
         config=config,
         layers=layers,
         diff_ids=diff_ids,
-        platform=own if own != "/" else platform,
+        platform=offered if offered != "/" else platform,
     )

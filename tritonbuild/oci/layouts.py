@@ -1,4 +1,4 @@
-"""OCI layouts, a folder or a tar of one: read in place, and written as a target.
+"""OCI image layouts: folders or tar archives of them as origins, folders as targets.
 
 https://github.com/opencontainers/image-spec/blob/main/image-layout.md
 """
@@ -15,10 +15,10 @@ from typing import Any, Final
 
 from tritonbuild.errors import InvalidInputError
 from tritonbuild.oci import descriptors
-from tritonbuild.oci.descriptors import REF_NAME, Descriptor, broken, descriptor, from_json, to_json, verified
-from tritonbuild.oci.files import Files, document_of, no_room
+from tritonbuild.oci.descriptors import REF_NAME, Descriptor, broken, descriptor, from_json, to_json, verified, whole
+from tritonbuild.oci.files import FileSource, document_of, no_room
 from tritonbuild.oci.targets import Content, Image
-from tritonbuild.reference import Reference, parse_reference
+from tritonbuild.reference import Reference, is_digest, parse_reference
 
 INDEX_FILE: Final = "index.json"
 LAYOUT: Final = to_json({"imageLayoutVersion": "1.0.0"})
@@ -32,15 +32,15 @@ def blob_name(digest: str) -> str:
 
 
 def choose(images: Sequence[tuple[Descriptor, set[str]]], wanted: str, *, name: str) -> Descriptor:
-    """Return the one of *images* with the tag, name or digest *wanted*; the only one if *wanted* is empty.
+    """Return the image with the tag, name or digest *wanted*, or the only image if *wanted* is empty.
 
     Args:
         images: Descriptors, each with the image's names.
-        wanted: A tag, a name, a digest, or the empty text.
-        name: The layout or archive, for messages.
+        wanted: A tag, a name, a digest, or the empty string.
+        name: The path of the layout or archive, for messages.
 
     Raises:
-        InvalidInputError: There is none, or more than one.
+        InvalidInputError: No image or more than one image matches.
     """
     if wanted:
         chosen = [one for one, names in images if one.digest == wanted or wanted in names]
@@ -49,18 +49,18 @@ def choose(images: Sequence[tuple[Descriptor, set[str]]], wanted: str, *, name: 
     if len({one.digest for one in chosen}) != 1:
         known = ", ".join(sorted({found for _, names in images for found in names})) or "no names"
         what = f"no image {wanted!r}" if wanted else f"{len(chosen)} images"
-        raise InvalidInputError(f"{name!r} has {what}", hint=f"it has {known}")
+        raise InvalidInputError(f"{name!r} has {what}", hint=f"its images: {known}")
     return chosen[0]
 
 
 class LayoutOrigin:
-    """Images of a layout or archive.
+    """The images of an OCI layout.
 
     Args:
-        files: Its files.
+        files: The files of the layout.
     """
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: FileSource) -> None:
         self.files = files
         self.name = str(files.path)
 
@@ -71,13 +71,22 @@ class LayoutOrigin:
             raise broken(self.name, f"it has no blob {blob.digest}")
         yield from self.files.read(name, start, stop)
 
-    def find(self, wanted: str) -> Descriptor:
-        """Return the descriptor of the image *wanted*: a tag, a name, a digest; empty for the only one.
+    def manifest(self, wanted: str) -> tuple[Descriptor, bytes]:
+        """Return a verified manifest or index.
+
+        Args:
+            wanted: A tag, a name or a digest; the empty string for the only image.
 
         Raises:
-            InvalidInputError: There is none, or more than one.
+            InvalidInputError: No image or more than one image matches.
         """
-        return choose(self._images(), wanted, name=self.name)
+        found = self._blob(wanted) or choose(self._images(), wanted, name=self.name)
+        return found, whole(self.read(found, 0, found.size), found, what=f"the manifest {found.digest} of {self.name}")
+
+    def _blob(self, digest: str) -> Descriptor | None:
+        """Return the blob *digest*, which need not be in `index.json`: it may be a part of an index there."""
+        size = self.files.size(blob_name(digest)) if is_digest(digest) else None
+        return None if size is None else Descriptor(media_type="", digest=digest, size=size)
 
     def _images(self) -> list[tuple[Descriptor, set[str]]]:
         content = document_of(self.files, INDEX_FILE)
@@ -96,14 +105,11 @@ class LayoutOrigin:
         return found
 
 
-# ruff: noqa: ARG002 - a target is told all there is to know of a blob
-
-
-class Layout:
-    """An OCI layout in a folder, with other images or new.
+class LayoutTarget:
+    """An OCI layout in a folder, which may have images already.
 
     Args:
-        folder: Where it is; made if need be.
+        folder: The folder of the layout; created if it does not exist.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -114,11 +120,18 @@ class Layout:
             raise no_room(error, folder) from error
 
     def path(self, digest: str) -> Path:
-        """Return where a blob is."""
+        """Return the path of a blob."""
         return self.folder / blob_name(digest)
 
-    def take(self, blob: Descriptor, content: Content, *, source: Reference | None = None, verify: bool = True) -> int:
-        """Have a blob, whole or not at all."""
+    def store(
+        self,
+        blob: Descriptor,
+        content: Content,
+        *,
+        source: Reference | None = None,  # noqa: ARG002 - a layout mounts no blobs
+        verify: bool = True,  # noqa: ARG002 - a layout verifies every blob
+    ) -> int:
+        """Store a blob; return the bytes transferred."""
         path = self.path(blob.digest)
         with contextlib.suppress(OSError):
             if path.stat().st_size == blob.size:
@@ -139,14 +152,14 @@ class Layout:
         finally:
             new.unlink(missing_ok=True)
 
-    def finish(self, image: Image, tags: Sequence[str]) -> None:
-        """Have the image under *tags*; what had them before loses them."""
-        # These are written anew, whatever is there.
+    def publish(self, image: Image, tags: Sequence[str]) -> None:
+        """Store the manifest under *tags*; another image that had one of them loses it."""
+        # Written again even if the files exist: they may be damaged.
         for blob, content in ((image.config, image.config_content), (image.manifest, image.manifest_content)):
             self._write(self.path(blob.digest), [content])
         self._write(self.folder / "oci-layout", [LAYOUT])
         names = [_names(tag) for tag in tags]
-        with self._alone():
+        with self._locked():
             kept = [
                 one for one in self._entries() if one.get("annotations", {}).get(REF_NAME) not in {n[0] for n in names}
             ]
@@ -156,8 +169,8 @@ class Layout:
             self._write(self.folder / INDEX_FILE, [index_of([*kept, *added])])
 
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Have the layout's index for oneself, among builds on this machine."""
+    def _locked(self) -> Iterator[None]:
+        """Lock the layout's index against other builds on this machine."""
         lock = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -165,15 +178,15 @@ class Layout:
         finally:
             os.close(lock)
 
-    def places(self, tags: Sequence[str]) -> list[str]:
-        """Return where an image is."""
+    def locations(self, tags: Sequence[str]) -> list[str]:
+        """Return the names by which podman and skopeo find the image."""
         return [f"oci:{self.folder.absolute()}{f':{tag}' if tag else ''}" for tag in tags or [""]]
 
     def attach(self, manifest: Descriptor, content: bytes, blobs: Sequence[tuple[Descriptor, bytes]]) -> None:
-        """Have a manifest that refers to an image of the layout."""
-        for blob, bytes_ in (*blobs, (manifest, content)):
-            self._write(self.path(blob.digest), [bytes_])
-        with self._alone():
+        """Store a manifest that refers to an image of the layout, and its blobs."""
+        for blob, part in (*blobs, (manifest, content)):
+            self._write(self.path(blob.digest), [part])
+        with self._locked():
             entries = [one for one in self._entries() if one.get("digest") != manifest.digest]
             self._write(self.folder / INDEX_FILE, [index_of([*entries, manifest.document()])])
 
@@ -188,7 +201,7 @@ def index_of(manifests: Sequence[dict[str, Any]]) -> bytes:
 
 
 def manifests_of(index: bytes, *, what: str) -> list[dict[str, Any]]:
-    """Return the manifests of an image index."""
+    """Return the descriptors of an image index, as JSON objects."""
     found = from_json(index, what=what).get("manifests")
     return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 

@@ -32,7 +32,7 @@ class Push:
     def __init__(self, repository: Repository) -> None:
         self.repository = repository
 
-    def take(self, blob: Descriptor, content: Content, *, source: Reference | None = None, verify: bool = True) -> int:
+    def store(self, blob: Descriptor, content: Content, *, source: Reference | None = None, verify: bool = True) -> int:
         """Have a blob: there already, mounted from another repository of the registry, or uploaded."""
         repository = self.repository
         location = ""
@@ -52,14 +52,14 @@ class Push:
         repository.upload(blob, stream, location=location)  # type: ignore[arg-type]  # it has what is needed of a file
         return blob.size
 
-    def finish(self, image: Image, tags: Sequence[str]) -> None:
+    def publish(self, image: Image, tags: Sequence[str]) -> None:
         """Have the image under the tags of *tags* that are of this repository."""
         name = self.repository.full_name
         own = [parse_reference(tag) for tag in tags]
         for tag in [one.tag for one in own if one.name == name] or [image.manifest.digest]:
             self.repository.put_manifest(tag, descriptors.MANIFEST, image.manifest_content)
 
-    def places(self, tags: Sequence[str]) -> list[str]:
+    def locations(self, tags: Sequence[str]) -> list[str]:
         """Return where an image is: under those of its tags that are of this repository."""
         own = [parse_reference(tag) for tag in tags]
         return [f"docker://{one}" for one in own if one.name == self.repository.full_name]

@@ -1,4 +1,4 @@
-"""A target of an image, and the image that goes there: its documents and descriptors."""
+"""Targets: the destinations of a result image."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tritonbuild.oci.descriptors import Descriptor
 from tritonbuild.reference import Reference
 
 Content = Callable[[], Iterator[bytes]]
-"""Gives a blob's bytes, anew each time."""
+"""A function that opens a blob's content; each call starts at the first byte."""
 
 
 @attrs.frozen(kw_only=True)
 class Image:
-    """The result: its documents, and its layers from the lowest on."""
+    """A result image: its manifest, its configuration, and its layers from the lowest to the highest."""
 
     manifest: Descriptor
     manifest_content: bytes = attrs.field(repr=False)
@@ -27,28 +27,28 @@ class Image:
 
     @property
     def layers(self) -> tuple[Descriptor, ...]:
-        """All layers, the lowest first."""
+        """All layers, from the lowest to the highest."""
         return (*self.base_layers, *self.new_layers)
 
 
 class Target(Protocol):
-    """Where a result goes."""
+    """A destination of images: a registry's repository, a layout or an archive."""
 
-    def take(self, blob: Descriptor, content: Content, *, source: Reference | None = None, verify: bool = True) -> int:
-        """Have a blob; return how many bytes were moved.
+    def store(self, blob: Descriptor, content: Content, *, source: Reference | None = None, verify: bool = True) -> int:
+        """Store a blob; return the bytes transferred.
 
         Args:
-            blob: What it is.
-            content: Its bytes, not verified.
-            source: A repository of a registry that has it.
-            verify: Whether they have to be verified even where whoever gets them does so.
+            blob: The blob's descriptor.
+            content: The blob's content, not verified.
+            source: A repository that has the blob.
+            verify: Verify the content even if the target does so as well.
         """
         ...
 
-    def finish(self, image: Image, tags: Sequence[str]) -> None:
-        """Have the image itself, once all of its blobs are there, the configuration among them."""
+    def publish(self, image: Image, tags: Sequence[str]) -> None:
+        """Store the manifest under *tags*, after all blobs, the configuration among them."""
         ...
 
-    def places(self, tags: Sequence[str]) -> list[str]:
-        """Return where an image with these *tags* is, as podman and skopeo say it: `oci:FOLDER:NAME`."""
+    def locations(self, tags: Sequence[str]) -> list[str]:
+        """Return the names by which podman and skopeo find an image with *tags*: `oci:FOLDER:NAME`."""
         ...
