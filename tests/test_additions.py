@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tritonbuild import additions, build_context
-from tritonbuild.composition import Composition
+from tritonbuild.composition import Composition, sources
 from tritonbuild.errors import InvalidInputError
 from tritonbuild.recipe import containerfile
 
@@ -247,7 +247,7 @@ def test_features_bring_what_is_not_needed_to_run() -> None:
 def test_clients_come_out_of_the_sdk_image_with_what_they_need() -> None:
     composition = compose(features=["clients"])
     text = containerfile(composition)
-    assert str(composition.sources()["sdk"]) == "nvcr.io/nvidia/tritonserver:24.10-py3-sdk"
+    assert str(sources(composition)["sdk"]) == "nvcr.io/nvidia/tritonserver:24.10-py3-sdk"
     assert "\nFROM nvcr.io/nvidia/tritonserver:24.10-py3-sdk AS sdk\n" in text
     assert "\nFROM sdk AS clients\n" in text
     assert "&& /bin/sh /tmp/runtime.sh 'root=/workspace/install'\n" in text
@@ -258,7 +258,7 @@ def test_clients_come_out_of_the_sdk_image_with_what_they_need() -> None:
     own = {"full": "a:1", "min": "b:1", "sdk": "c:1"}
     assert "\nFROM docker.io/library/c:1 AS sdk\n" in containerfile(compose(features=["clients"], images=own))
     parity = compose(features=["nvidia"])
-    assert "sdk" not in parity.sources()
+    assert "sdk" not in sources(parity)
     assert "FROM sdk" not in containerfile(parity)
 
 

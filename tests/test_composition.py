@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tritonbuild.catalog import BUILTIN
-from tritonbuild.composition import Composition
+from tritonbuild.composition import Composition, sources
 from tritonbuild.errors import InvalidInputError
 
 REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
@@ -111,17 +111,17 @@ def test_the_newest_release_is_the_default() -> None:
 
 
 def test_source_images() -> None:
-    def sources(**keywords: Any) -> dict[str, str]:
+    def named(**keywords: Any) -> dict[str, str]:
         composition = Composition(backends=("python",), container_version="24.10", **keywords)
-        return {name: str(reference) for name, reference in composition.sources().items()}
+        return {name: str(reference) for name, reference in sources(composition).items()}
 
-    assert sources() == {
+    assert named() == {
         "full": "nvcr.io/nvidia/tritonserver:24.10-py3",
         "min": "nvcr.io/nvidia/tritonserver:24.10-py3-min",
     }
-    assert sources(registry="mirror.example/n")["full"] == "mirror.example/n/tritonserver:24.10-py3"
-    assert sources(enable_gpu=False)["min"] == "docker.io/library/ubuntu:22.04"
-    assert sources(images={"full": "a", "min": "b:1"}) == {
+    assert named(registry="mirror.example/n")["full"] == "mirror.example/n/tritonserver:24.10-py3"
+    assert named(enable_gpu=False)["min"] == "docker.io/library/ubuntu:22.04"
+    assert named(images={"full": "a", "min": "b:1"}) == {
         "full": "docker.io/library/a:latest",
         "min": "docker.io/library/b:1",
     }

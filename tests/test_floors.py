@@ -16,6 +16,7 @@ PACKAGE = Path(tritonbuild.__file__).parent
 
 STOREYS = (
     ("errors", "masking", "dirs", "wellknown"),
+    ("parameters",),
     ("threads", "flags", "process", "reference", "containerfile", "additions", "build_context", "catalog"),
     ("engine", "composition", "modelrepo", "oci"),
     ("layers",),
@@ -36,7 +37,6 @@ LARGEST_MODULE = 300
 """Lines of a module; data stands in JSON."""
 
 TO_SPLIT = {
-    "composition",
     "embedded.plan",
     "embedded.runtime",
     "layers.layerindex",

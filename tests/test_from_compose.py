@@ -15,7 +15,7 @@ import pytest
 import tritonbuild
 from tests.test_cli import PODMAN, run
 from tritonbuild.catalog import BUILTIN
-from tritonbuild.composition import Composition
+from tritonbuild.composition import Composition, sources
 from tritonbuild.errors import InvalidInputError, UnknownNameError
 from tritonbuild.recipe import containerfile
 
@@ -40,12 +40,10 @@ def test_the_document_names_these_tests_and_no_others() -> None:
 
 
 def test_b1_the_cpu_base_is_what_the_release_is_built_on() -> None:
-    assert (
-        Composition(backends=("python",), container_version="24.10", enable_gpu=False).sources()["min"].tag == "22.04"
-    )
+    assert sources(Composition(backends=("python",), container_version="24.10", enable_gpu=False))["min"].tag == "22.04"
     for version in ("24.11", "25.08", "26.08"):
-        sources = Composition(backends=("python",), container_version=version, enable_gpu=False).sources()
-        assert sources["min"].tag == "24.04"
+        images = sources(Composition(backends=("python",), container_version=version, enable_gpu=False))
+        assert images["min"].tag == "24.04"
 
 
 def test_b2_the_machines_distribution_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,8 +63,8 @@ def test_b3_no_release_has_to_be_named() -> None:
 
 def test_b3a_the_release_is_taken_and_not_the_upstream_one() -> None:
     for version in ("22.06", "26.05", "26.06"):
-        sources = Composition(backends=("identity",), container_version=version).sources()
-        assert {source.tag for source in sources.values()} == {f"{version}-py3", f"{version}-py3-min"}
+        images = sources(Composition(backends=("identity",), container_version=version))
+        assert {source.tag for source in images.values()} == {f"{version}-py3", f"{version}-py3-min"}
 
 
 def test_b4_backends_with_an_image_of_their_own() -> None:
@@ -74,7 +72,7 @@ def test_b4_backends_with_an_image_of_their_own() -> None:
         for name, variant in (("vllm", "vllm"), ("tensorrtllm", "trtllm")):
             if variant in BUILTIN.release(version).variants:
                 composition = Composition(backends=(name,), container_version=version)
-                assert composition.sources()["full"].tag == f"{version}-{variant}-python-py3"
+                assert sources(composition)["full"].tag == f"{version}-{variant}-python-py3"
                 assert f"/opt/tritonserver/backends/{name} " in containerfile(composition)
     with pytest.raises(InvalidInputError, match="fastertransformer"):
         Composition(backends=("fastertransformer",), container_version="24.10")

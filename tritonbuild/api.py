@@ -14,7 +14,7 @@ import attrs
 
 from tritonbuild import backends, source_check
 from tritonbuild import engine as engines
-from tritonbuild.composition import RUNTIMES, Composition
+from tritonbuild.composition import RUNTIMES, Composition, sources
 from tritonbuild.engine import Engine, Health
 from tritonbuild.errors import InvalidInputError
 from tritonbuild.reference import parse_reference
@@ -116,7 +116,7 @@ def plan(
     engine = backends.get_backend(backend) if backend else None
     if rest and not (engine and engine.plan_option):
         raise InvalidInputError(f"plan takes no {next(iter(rest))!r}", hint="see the fields of Composition")
-    images = {name: str(reference) for name, reference in wanted.sources().items()}
+    images = {name: str(reference) for name, reference in sources(wanted).items()}
     found = Plan(composition=wanted, images=images, network=wanted.network, context=wanted.context())
     if engine is None or not engine.plan_option:
         return found

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from tritonbuild import engine as engines
 from tritonbuild import process
-from tritonbuild.composition import PLATFORM, Composition
+from tritonbuild.composition import PLATFORM, Composition, sources
 from tritonbuild.engine import Engine
 from tritonbuild.errors import InvalidInputError
 from tritonbuild.reference import Reference
@@ -33,7 +33,7 @@ Environments = Mapping[str, Mapping[str, str]]
 def named(composition: Composition) -> dict[str, Reference]:
     """Return the source images that the user names; of the release's own, the catalog knows what they are."""
     given = {*composition.images, *(["min"] if composition.base else [])}
-    return {name: reference for name, reference in composition.sources().items() if name in given}
+    return {name: reference for name, reference in sources(composition).items() if name in given} if given else {}
 
 
 def read(

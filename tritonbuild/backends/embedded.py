@@ -17,7 +17,7 @@ import tritonbuild.embedded
 from tritonbuild import dirs, flags
 from tritonbuild.backends import _options
 from tritonbuild.backends._probe import require_space
-from tritonbuild.composition import HEADERS, Composition
+from tritonbuild.composition import HEADERS, Composition, select
 from tritonbuild.embedded import instructions
 from tritonbuild.embedded.request import Addition, Component, Request
 from tritonbuild.engine import Engine, Health
@@ -89,14 +89,14 @@ def document(composition: Composition) -> str:
         )
     # Refuses those that would have to be run.
     tuple(instructions.parse(composition.instructions))
-    recipe = composition.recipe()
-    sources = composition.sources()
+    selection = select(composition)
+    recipe, sources = selection.recipe, selection.sources
     core = [copy.source for copy in recipe.core_copies if composition.has("headers") or copy.source != HEADERS]
     request = Request(
         full=str(sources["full"]),
         base=str(sources["min"]),
         platform=composition.platform,
-        core=(*core, *composition.feature_folders()),
+        core=(*core, *selection.feature_folders()),
         optional=recipe.entrypoint_files,
         components=tuple(
             Component(
@@ -108,15 +108,15 @@ def document(composition: Composition) -> str:
             for one in composition.components
             if one.directory
         ),
-        opened=composition.opened(),
-        read=composition.read_files(),
+        opened=selection.opened(),
+        read=selection.read_files(),
         wheels=[f"wheels/{path.name}" for path in composition.wheels],
         additions=(
             [Addition(title="models", folder=composition.models_folder, context="models")] if composition.models else []
         ),
-        env=composition.variables(),
+        env=selection.variables(),
         environment=composition.environment,
-        labels=composition.image_labels(),
+        labels=selection.labels(),
         labels_from_full=recipe.labels_from_full,
         env_from_full=recipe.env_from_full,
         entrypoint=composition.entrypoint or recipe.entrypoint,

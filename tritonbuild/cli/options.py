@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, TypeAlias
 import typer
 
 from tritonbuild import run_build
-from tritonbuild.composition import DCGM_WAYS, FEATURES, NVIDIA_REGISTRY, RUNTIMES
+from tritonbuild.composition import DCGM_SOURCES, FEATURES, NVIDIA_REGISTRY, RUNTIMES
 
 WHAT: Final = "What is in the image"
 SOURCE: Final = "Where it comes from"
@@ -58,7 +58,9 @@ Registry: TypeAlias = Annotated[str, _option(SOURCE, f"A mirror, in place of {NV
 Runtime: TypeAlias = Annotated[
     str, _option(SOURCE, "copy libraries from full, or install packages.", metavar="|".join(RUNTIMES))
 ]
-Dcgm: TypeAlias = Annotated[str, _option(SOURCE, "With install: where DCGM comes from.", metavar="|".join(DCGM_WAYS))]
+Dcgm: TypeAlias = Annotated[
+    str, _option(SOURCE, "With install: where DCGM comes from.", metavar="|".join(DCGM_SOURCES))
+]
 SkipPull: TypeAlias = Annotated[bool, _option(SOURCE, "Use source images the engine has.", "--skip-pull")]
 ExemptLibraries: TypeAlias = Annotated[
     list[str], _option(SOURCE, "A library that may be missing; repeatable.", metavar="PATTERN")

@@ -22,14 +22,14 @@ last
 
 from __future__ import annotations
 
-from tritonbuild.composition import CLIENTS, Composition
+from tritonbuild.composition import CLIENTS, Selection
 from tritonbuild.containerfile import Copy, Stage, Word
 from tritonbuild.recipe import parts
 
 
-def stages(composition: Composition) -> list[Stage]:
+def stages(selection: Selection) -> list[Stage]:
     """Return the stages of a build that copies."""
-    sources = composition.sources()
+    composition, sources = selection.composition, selection.sources
     calls = parts.pip_calls(composition)
     packages = Stage(base="full", name="packages", instructions=(Word("USER", "root"), *parts.pip(composition, calls)))
     return [
@@ -40,24 +40,24 @@ def stages(composition: Composition) -> list[Stage]:
             name="base-content",
             instructions=(Word("USER", "root"), parts.script("base.sh")),
         ),
-        _runtime(composition, "packages" if calls else "full"),
-        *_clients(composition),
-        _composed(composition, str(sources["min"])),
+        _runtime(selection, "packages" if calls else "full"),
+        *_clients(selection),
+        _composed(selection, str(sources["min"])),
         parts.check(
             composition,
             Copy(sources=("/tritonbuild/runtime.list",), target="/tritonbuild/", from_stage="runtime"),
             *(
                 Copy(sources=("/tritonbuild/runtime.list",), target="/tritonbuild/clients.list", from_stage=stage.name)
-                for stage in _clients(composition)[1:]
+                for stage in _clients(selection)[1:]
             ),
         ),
-        parts.last(composition),
+        parts.last(selection),
     ]
 
 
-def _clients(composition: Composition) -> list[Stage]:
+def _clients(selection: Selection) -> list[Stage]:
     """Return the stages that clients come from; none where they are not wanted."""
-    if not composition.has("clients"):
+    if not selection.composition.has("clients"):
         return []
     instructions = (
         Word("USER", "root"),
@@ -65,14 +65,15 @@ def _clients(composition: Composition) -> list[Stage]:
         parts.script("runtime.sh", f"root={CLIENTS}"),
     )
     return [
-        Stage(base=str(composition.sources()["sdk"]), name="sdk"),
+        Stage(base=str(selection.sources["sdk"]), name="sdk"),
         Stage(base="sdk", name="clients", instructions=instructions),
     ]
 
 
-def _runtime(composition: Composition, base: str) -> Stage:
+def _runtime(selection: Selection, base: str) -> Stage:
+    composition = selection.composition
     folders = [c.directory for c in composition.components if c.directory]
-    opened = [*composition.opened(), *(name for c in composition.components for name in c.dlopen)]
+    opened = [*selection.opened(), *(name for c in composition.components for name in c.dlopen)]
     own = [
         parts.brought(component, composition, parts.ROOT)
         for component in composition.components
@@ -89,13 +90,14 @@ def _runtime(composition: Composition, base: str) -> Stage:
                 "runtime.sh",
                 *folders,
                 *(f"name={name}" for name in dict.fromkeys(opened)),
-                *(f"file={path}" for path in composition.read_files()),
+                *(f"file={path}" for path in selection.read_files()),
             ),
         ),
     )
 
 
-def _composed(composition: Composition, base: str) -> Stage:
+def _composed(selection: Selection, base: str) -> Stage:
+    composition = selection.composition
     clients = [
         Copy(sources=(CLIENTS,), target=CLIENTS, from_stage="sdk", chown=parts.ROOT),
         # before the server's: of a library that both bring, the server's stays
@@ -106,9 +108,9 @@ def _composed(composition: Composition, base: str) -> Stage:
         name="composed",
         instructions=(
             Copy(sources=("/tritonbuild/etc/",), target="/etc/", from_stage="base-content"),
-            *parts.server(composition, parts.ROOT, headers=composition.has("headers")),
+            *parts.server(selection, parts.ROOT, headers=composition.has("headers")),
             *(clients if composition.has("clients") else ()),
             Copy(sources=("/tritonbuild/runtime/",), target="/", from_stage="runtime"),
-            parts.environment(composition),
+            parts.environment(selection),
         ),
     )

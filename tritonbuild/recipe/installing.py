@@ -19,8 +19,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tritonbuild.catalog import Recipe
-from tritonbuild.composition import Composition
+from tritonbuild.composition import Selection
 from tritonbuild.containerfile import Copy, Instruction, Stage, Word
 from tritonbuild.recipe import parts
 
@@ -37,36 +36,36 @@ ADDED_FOR: Final = {"pytorch": ("libgomp1",)}
 """What a backend is linked to and compose.py has not in every release: not before 22.04."""
 
 
-def stages(composition: Composition) -> list[Stage]:
+def stages(selection: Selection) -> list[Stage]:
     """Return the stages of a build that installs."""
-    sources = composition.sources()
+    sources = selection.sources
     gpu_min = [Stage(base=str(sources["gpu-min"]), name="gpu-min")] if "gpu-min" in sources else []
     return [
         Stage(base=str(sources["full"]), name="full"),
         *gpu_min,
-        _extras(composition),
-        _composed(composition, str(sources["min"])),
-        parts.check(composition),
-        parts.last(composition),
+        _extras(selection),
+        _composed(selection, str(sources["min"])),
+        parts.check(selection.composition),
+        parts.last(selection),
     ]
 
 
-def _extras(composition: Composition) -> Stage:
-    recipe = composition.recipe()
+def _extras(selection: Selection) -> Stage:
+    composition, recipe = selection.composition, selection.recipe
     libraries = _SERVER_LIBRARIES if not recipe.gpu else _DCGM_LIBRARIES if composition.dcgm == "copy" else ()
     files = [f"file={copy.source}" for copy in recipe.sagemaker_copies]
     run = parts.script("extras.sh", *files, *(f"library={name}" for name in libraries))
     return Stage(base="full", name="extras", instructions=(Word("USER", "root"), run))
 
 
-def _composed(composition: Composition, base: str) -> Stage:
-    recipe = composition.recipe()
+def _composed(selection: Selection, base: str) -> Stage:
+    composition, recipe = selection.composition, selection.recipe
     owner = recipe.chown or ""
     calls = [list(call) for component in composition.components for call in component.pip]
     instructions: list[Instruction] = [
         Word("USER", "root"),
         parts.script("user.sh", recipe.user.name, str(recipe.user.uid), *recipe.user.removes),
-        parts.script("packages.sh", *_packages(composition, recipe)),
+        parts.script("packages.sh", *_packages(selection)),
         *parts.pip(composition, [*calls, *parts.pip_calls(composition)]),
         *([parts.script("compat.sh")] if recipe.gpu else []),
         *(
@@ -74,9 +73,9 @@ def _composed(composition: Composition, base: str) -> Stage:
             for component in composition.components
             for copy in component.copies
         ),
-        *parts.server(composition, owner, headers=True),
+        *parts.server(selection, owner, headers=True),
         Copy(sources=("/tritonbuild/extras/",), target="/", from_stage="extras"),
-        parts.environment(composition),
+        parts.environment(selection),
     ]
     return Stage(base=base, name="composed", instructions=tuple(instructions))
 
@@ -86,8 +85,9 @@ def _place(source: str, destination: str) -> str:
     return f"{destination[:-1]}{source.rpartition('/')[2]}" if destination.endswith("/.") else destination
 
 
-def _packages(composition: Composition, recipe: Recipe) -> list[str]:
+def _packages(selection: Selection) -> list[str]:
     """Return the arguments of packages.sh."""
+    composition, recipe = selection.composition, selection.recipe
     added = [*ADDED_PACKAGES, *(name for c in composition.components for name in ADDED_FOR.get(c.name, ()))]
     names = [*recipe.apt, *added, *(name for c in composition.components for name in c.apt)]
     nvidia = list(recipe.cuda_apt)

@@ -6,7 +6,7 @@ import pkgutil
 from typing import Final
 
 from tritonbuild.catalog import Component
-from tritonbuild.composition import HEADERS, Composition
+from tritonbuild.composition import HEADERS, Composition, Selection
 from tritonbuild.containerfile import Comment, Copy, Entrypoint, Env, Fragment, Instruction, Label, Script, Stage, Word
 from tritonbuild.wellknown import SERVER
 
@@ -32,13 +32,13 @@ def brought(component: Component, composition: Composition, owner: str) -> Copy:
     return copied(target, owner)
 
 
-def server(composition: Composition, owner: str, *, headers: bool) -> list[Instruction]:
+def server(selection: Selection, owner: str, *, headers: bool) -> list[Instruction]:
     """Return the instructions that copy entry point, server and components."""
-    recipe = composition.recipe()
+    composition, recipe = selection.composition, selection.recipe
     folders = [copy.source for copy in recipe.core_copies if copy.source.rpartition("/")[2] not in recipe.core_files]
     if not headers:
         folders.remove(HEADERS)
-    folders += composition.feature_folders()
+    folders += selection.feature_folders()
     return [
         *(copied(path, ROOT) for path in recipe.entrypoint_files),
         Copy(
@@ -52,9 +52,9 @@ def server(composition: Composition, owner: str, *, headers: bool) -> list[Instr
     ]
 
 
-def environment(composition: Composition) -> Env:
+def environment(selection: Selection) -> Env:
     """Return the image's environment; values may refer to the base's."""
-    return Env(composition.variables(), expand=True)
+    return Env(selection.variables(), expand=True)
 
 
 def pip_calls(composition: Composition) -> list[list[str]]:
@@ -81,9 +81,9 @@ def check(composition: Composition, *before: Instruction) -> Stage:
     return Stage(base="composed", name="check", instructions=(Word("USER", "root"), *before, run))
 
 
-def last(composition: Composition) -> Stage:
+def last(selection: Selection) -> Stage:
     """Return the stage that is the image."""
-    recipe = composition.recipe()
+    composition, recipe = selection.composition, selection.recipe
     instructions: list[Instruction] = [
         Copy(sources=("/tritonbuild/etc/ld.so.cache",), target="/etc/ld.so.cache", from_stage="check")
     ]
@@ -92,7 +92,7 @@ def last(composition: Composition) -> Stage:
     if composition.environment:
         instructions.append(Env(composition.environment))
     instructions += [
-        Label(composition.image_labels()),
+        Label(selection.labels()),
         Word("WORKDIR", recipe.workdir),
         Entrypoint(composition.entrypoint or recipe.entrypoint),
     ]

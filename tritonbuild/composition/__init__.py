@@ -1,0 +1,33 @@
+"""Compositions: what users want in an image, as a validated value that knows nothing of engines.
+
+In: names, references and paths from `api` and `cli`. Out: a `Composition`, and its `Selection` with the recipe and the
+source images that the catalog has for it, for `recipe`, `source_check` and the embedded engine.
+"""
+
+from __future__ import annotations
+
+from tritonbuild.composition.choices import (
+    CLIENTS,
+    DCGM_SOURCES,
+    FEATURES,
+    HEADERS,
+    NVIDIA_REGISTRY,
+    PLATFORM,
+    RUNTIMES,
+)
+from tritonbuild.composition.composition import Composition
+from tritonbuild.composition.selection import Selection, select, sources
+
+__all__ = [
+    "CLIENTS",
+    "DCGM_SOURCES",
+    "FEATURES",
+    "HEADERS",
+    "NVIDIA_REGISTRY",
+    "PLATFORM",
+    "RUNTIMES",
+    "Composition",
+    "Selection",
+    "select",
+    "sources",
+]

@@ -1,0 +1,226 @@
+"""The composition: the components of a release that an image is to have, and the source images they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from tritonbuild import additions, parameters
+from tritonbuild.additions import OwnFolder
+from tritonbuild.catalog import BUILTIN, Catalog, Component
+from tritonbuild.composition import fields, resolution
+from tritonbuild.composition.choices import (
+    DCGM_SOURCES,
+    FEATURES,
+    FIRST_WITH_PYTHON,
+    NVIDIA_REGISTRY,
+    PLATFORM,
+    RUNTIMES,
+)
+from tritonbuild.errors import InvalidInputError, UnknownNameError
+from tritonbuild.reference import Reference, parse_registry
+
+
+@attrs.frozen(kw_only=True)
+class Composition:
+    """A choice of Triton components, validated when it is made.
+
+    Components are laid into the image one layer each, caches and repository agents first, then the Triton backends in
+    the order given: a backend that is appended leaves the layers before it as they are, so that an engine takes them
+    from its cache.
+
+    Args:
+        backends: Names of Triton backends, say `("onnxruntime", "python")`; names people use for them (`onnx`) are
+            understood. `NAME=FOLDER` is a backend of one's own, compiled or written in Python.
+        repoagents: Names of repository agents, or `NAME=FOLDER`.
+        caches: Names of response caches, or `NAME=FOLDER`.
+        container_version: NVIDIA's release, `YY.MM`; the newest known by default.
+        enable_gpu: Whether for GPU or CPU.
+        images: Source images in place of the release's own, by name: `full`, `min` (the base), `gpu-min` for CPU, and
+            `sdk` for the feature `clients`. `full` and `min` go together.
+        base: An image to compose on in place of `min`: any with a C library as new as the full image's.
+        registry: Where the release's own images are: a mirror in place of nvcr.io/nvidia.
+        platform: `linux/amd64` or `linux/arm64`; the engine is told. By default the engine decides, and what exists
+            on linux/amd64 is taken to exist.
+        runtime: How what the components need gets there: `copy` takes it out of the full image, without a network;
+            `install` has the distribution's package manager and pip install what NVIDIA's compose.py does.
+        dcgm: For `install`: where the data center GPU manager comes from. `package` is NVIDIA's package repository,
+            `copy` the full image, `none` leaves it out, and a server that is linked to it does not start then.
+        features: What to add that is not needed to run. `headers`: for compiling Triton backends; `allocators`:
+            jemalloc and tcmalloc for LD_PRELOAD; `dcgm`: all of its libraries and programs; `python`: the server's
+            Python packages and its OpenAI frontend, as files; `sources`: those of third parties; `nvidia`: all that
+            the release has of these. And `clients`: programs, libraries and Python packages of clients, out of the
+            release's sdk image, for the runtime `copy`.
+        pip: Packages for the interpreter that the python backend embeds, as pip takes them: `numpy<2`, or the path of a
+            wheel.
+        requirements: Files of such packages.
+        models: Folders of models that go into the image.
+        models_folder: Where they go.
+        environment: Environment variables of the image, on top of Triton's; values are literal.
+        labels: Labels of the image, on top of Triton's.
+        user: Who the image's processes run as: `triton-server`, `1000:1000`. Root by default, as in NVIDIA's images.
+        entrypoint: The words of an entry point in place of the release's.
+        fragment: A file of instructions that end the Containerfile. They have no network unless the build has one.
+        exempt_libraries: Shell patterns of names of shared libraries that may be missing from the image, since
+            something provides them at run time. The driver's are always exempt.
+        catalog: The releases and components that exist.
+
+    Raises:
+        InvalidInputError: A name, a release, a reference or their combination cannot be used.
+    """
+
+    backends: tuple[str, ...] = attrs.field(default=(), converter=fields.names)
+    repoagents: tuple[str, ...] = attrs.field(default=(), converter=fields.names)
+    caches: tuple[str, ...] = attrs.field(default=(), converter=fields.names)
+    container_version: str = attrs.field(default="", converter=fields.release)
+    enable_gpu: bool = True
+    images: Mapping[str, Reference] = attrs.field(factory=dict, converter=fields.references)
+    base: Reference | None = attrs.field(default=None, converter=fields.base)
+    registry: str = attrs.field(default=NVIDIA_REGISTRY, converter=parse_registry)
+    platform: str = attrs.field(default="", converter=fields.platform)
+    runtime: str = "copy"
+    dcgm: str = "package"
+    features: tuple[str, ...] = attrs.field(default=(), converter=fields.names)
+    pip: tuple[str, ...] = attrs.field(default=(), converter=fields.requirements)
+    requirements: tuple[Path, ...] = attrs.field(default=(), converter=fields.requirement_files)
+    models: tuple[Path, ...] = attrs.field(default=(), converter=fields.repositories)
+    models_folder: str = attrs.field(default="/models", converter=fields.models_folder)
+    environment: Mapping[str, str] = attrs.field(factory=dict, converter=additions.variables)
+    labels: Mapping[str, str] = attrs.field(factory=dict, converter=additions.labels)
+    user: str = attrs.field(default="", converter=fields.user)
+    entrypoint: tuple[str, ...] = attrs.field(default=(), converter=additions.entrypoint)
+    fragment: str | Path | None = None
+    exempt_libraries: tuple[str, ...] = attrs.field(default=(), converter=fields.names)
+    catalog: Catalog = attrs.field(default=BUILTIN, repr=False, eq=False)
+    components: tuple[Component, ...] = attrs.field(init=False, repr=False)
+    """The chosen components with those they require, as the catalog describes them, the user's own among them."""
+    own: tuple[OwnFolder, ...] = attrs.field(init=False, repr=False)
+    """Those that are folders of the user's."""
+    variant: str = attrs.field(init=False, repr=False)
+    """Which of the release's images with everything holds the components."""
+    instructions: str = attrs.field(init=False, repr=False)
+    """The text of *fragment*."""
+    notes: tuple[str, ...] = attrs.field(init=False, repr=False)
+    """What was understood in a way worth saying aloud: an alias, a release newer than the catalog."""
+
+    def __attrs_pre_init__(self, **given: Any) -> None:
+        """Check the types before any converter sees a value."""
+        parameters.check(given, fields.TAKES)
+
+    def __attrs_post_init__(self) -> None:
+        """Resolve the names against the catalog; nothing is needed later to know that they exist."""
+        notes: list[str] = []
+        if not self.catalog.release(self.container_version).known:
+            newest = self.catalog.newest()
+            notes.append(f"release {self.container_version} is newer than the catalog: taken to be like {newest}")
+        self._check_choices()
+        self._check_features()
+        found = self._resolve()
+        notes += found.notes
+        object.__setattr__(self, "components", found.components)
+        object.__setattr__(self, "own", found.own)
+        object.__setattr__(self, "variant", self._variant(found, notes))
+        object.__setattr__(self, "instructions", additions.fragment(self.fragment))
+        object.__setattr__(self, "notes", tuple(notes))
+        if (self.pip or self.requirements) and not any(_is_python(component) for component in self.components):
+            raise InvalidInputError(
+                "pip packages are for the python backend, which is not chosen", hint="add --backend python"
+            )
+
+    def _check_choices(self) -> None:
+        """Raise an InvalidInputError where a choice is not one, or two exclude each other."""
+        for what, value, known in (("runtime", self.runtime, RUNTIMES), ("source of DCGM", self.dcgm, DCGM_SOURCES)):
+            if value not in known:
+                raise UnknownNameError(what, value, known)
+        if self.dcgm != "package" and self.runtime != "install":
+            raise InvalidInputError(
+                "--dcgm is for --runtime install", hint="with copy, the server's libraries come out of the full image"
+            )
+        if self.base and "min" in self.images:
+            raise InvalidInputError("--base and --image min,REF both name the base", hint="give one of them")
+        given = {*self.images, *(["min"] if self.base else [])}
+        if ("full" in self.images) != ("min" in given) and not self.base:
+            given_name, missing = ("full", "min") if "full" in self.images else ("min", "full")
+            raise InvalidInputError(
+                f"source image {given_name!r} is given without {missing!r}", hint=f"add --image {missing},REFERENCE"
+            )
+        for pattern in self.exempt_libraries:
+            if not pattern or not pattern.isprintable() or set(pattern) & set(" /'\"`$();&|<>"):
+                raise InvalidInputError(
+                    f"{pattern!r} is not a pattern of library names", hint="say libfoo.so.1 or libfoo*"
+                )
+
+    def _check_features(self) -> None:
+        """Raise an InvalidInputError where a feature is none, or cannot be had."""
+        for feature in self.features:
+            if feature not in FEATURES:
+                raise UnknownNameError("feature", feature, FEATURES)
+        if "clients" in self.features and self.runtime == "install":
+            raise InvalidInputError(
+                "feature 'clients' is for --runtime copy", hint="what they are linked to is not installed"
+            )
+        if "sdk" in self.images and "clients" not in self.features:
+            raise InvalidInputError("source image 'sdk' is for the feature 'clients'", hint="add --features clients")
+        if "python" in self.features and self.container_version < FIRST_WITH_PYTHON:
+            raise InvalidInputError(
+                f"release {self.container_version} has no Python packages of the server",
+                hint=f"{FIRST_WITH_PYTHON} is the first",
+            )
+
+    def _target(self) -> resolution.Target:
+        return resolution.Target(
+            catalog=self.catalog,
+            version=self.container_version,
+            platform=self.platform or PLATFORM,
+            gpu=self.enable_gpu,
+        )
+
+    def _resolve(self) -> resolution.Resolution:
+        """Resolve the names of the components, in the order of their layers."""
+        names = {"cache": self.caches, "repoagent": self.repoagents, "backend": self.backends}
+        return resolution.resolve(self._target(), [(kind, name) for kind in names for name in names[kind]])
+
+    def _variant(self, found: resolution.Resolution, notes: list[str]) -> str:
+        """Return the variant of the full image to take; where the user names the image, it is that one."""
+        if "full" in self.images:
+            return "full"
+        variant, note = resolution.variant(self._target(), found.of_release())
+        notes += [note] if note else []
+        if variant != "full" and self.runtime == "install":
+            hint = "the packages of that image are not installed: say --runtime copy"
+            raise InvalidInputError(f"--runtime install cannot make the {variant!r} flavour", hint=hint)
+        return variant
+
+    @property
+    def wheels(self) -> tuple[Path, ...]:
+        """The wheels among the packages."""
+        return tuple(Path(text) for text in self.pip if text.endswith(additions.WHEEL) and text.startswith("/"))
+
+    @property
+    def network(self) -> bool:
+        """Whether the build needs a network."""
+        return self.runtime == "install" or bool(self.pip or self.requirements)
+
+    def has(self, feature: str) -> bool:
+        """Whether *feature* is wanted, by its name or as a part of `nvidia`."""
+        part = feature != "clients" and (feature != "python" or self.container_version >= FIRST_WITH_PYTHON)
+        return feature in self.features or (part and "nvidia" in self.features)
+
+    def context(self) -> tuple[tuple[str, Path], ...]:
+        """Return the build context: the paths in it, and the user's folders and files that go there."""
+        entries = [(f"{resolution.FOLDERS[folder.kind]}/{folder.name}", folder.path) for folder in self.own]
+        entries += [(f"wheels/{path.name}", path) for path in self.wheels]
+        entries += [(f"requirements/{number}.txt", path) for number, path in enumerate(self.requirements)]
+        entries += [("models", path) for path in self.models]
+        return tuple(entries)
+
+    def is_own(self, component: Component) -> bool:
+        """Whether *component* is a folder of the user's."""
+        return any((folder.kind, folder.name) == (component.kind, component.name) for folder in self.own)
+
+
+def _is_python(component: Component) -> bool:
+    return component.kind == "backend" and (component.name == "python" or "python" in component.requires)

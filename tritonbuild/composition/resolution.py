@@ -1,0 +1,97 @@
+"""Resolve the names of components against the catalog and the user's folders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import attrs
+
+from tritonbuild import additions
+from tritonbuild.additions import OwnFolder
+from tritonbuild.catalog import KINDS, Catalog, Component, check_name
+from tritonbuild.errors import InvalidInputError
+
+FOLDERS: Final = {"backend": "backends", "repoagent": "repoagents", "cache": "caches"}
+"""Kind of a component -> its folder, in /opt/tritonserver and in the build context."""
+
+
+@attrs.frozen(kw_only=True)
+class Target:
+    """The release, platform and flavour that names are resolved for."""
+
+    catalog: Catalog
+    version: str
+    platform: str
+    gpu: bool
+
+
+@attrs.frozen(kw_only=True)
+class Resolution:
+    """The components that names stand for.
+
+    Attributes:
+        components: The chosen components with those they require, the user's folders among them.
+        own: Those that are the user's folders.
+        notes: Aliases, and names of the release that a user's folder takes.
+    """
+
+    components: tuple[Component, ...]
+    own: tuple[OwnFolder, ...]
+    notes: tuple[str, ...]
+
+    def of_release(self) -> tuple[Component, ...]:
+        """Return the components that come out of the release's images."""
+        mine = {(folder.kind, folder.name) for folder in self.own}
+        return tuple(component for component in self.components if (component.kind, component.name) not in mine)
+
+
+def resolve(target: Target, wanted: Iterable[tuple[str, str]]) -> Resolution:
+    """Return the components that *wanted*, pairs of kind and name (or `NAME=FOLDER`), stand for.
+
+    Raises:
+        InvalidInputError: A component or a folder does not exist, or the release does not have the component.
+    """
+    catalog, version = target.catalog, target.version
+    chosen, own, notes = [], [], []
+    for kind, text in wanted:
+        name, equals, folder = text.partition("=")
+        if equals:
+            own.append(additions.own_folder(kind, check_name(kind, name), folder))
+            chosen.append(_component(own[-1], target))
+            if any(component.name == name for component in catalog.components(version, kind=kind)):
+                notes.append(f"{KINDS[kind]} {name!r} is the folder {str(own[-1].path)!r}, not the release's")
+        else:
+            component, note = catalog.resolve(kind, name, version, platform=target.platform, gpu=target.gpu)
+            chosen.append(component)
+            notes += [note] if note else []
+    if not chosen:
+        raise InvalidInputError("no component is chosen", hint="name at least one, say --backend python")
+    components = catalog.with_required(chosen, version, platform=target.platform, gpu=target.gpu)
+    return Resolution(components=components, own=tuple(own), notes=tuple(notes))
+
+
+def variant(target: Target, components: Iterable[Component]) -> tuple[str, str]:
+    """Return the variant of the full image that holds all *components*, and a note if it is not `full`."""
+    found = tuple(components)
+    name = target.catalog.variant(found, target.version)
+    if name == "full":
+        return name, ""
+    special = [one for one in ("vllm", "tensorrtllm") if any(component.name == one for component in found)]
+    return name, f"{' and '.join(special) or 'the selection'} is in the {name!r} image alone, which is taken"
+
+
+def _component(folder: OwnFolder, target: Target) -> Component:
+    """Return a user's folder as a component."""
+    return Component(
+        kind=folder.kind,
+        name=folder.name,
+        directory=f"{FOLDERS[folder.kind]}/{folder.name}",
+        first=target.version,
+        last=target.version,
+        platforms=(target.platform,),
+        gpu=True,
+        cpu=True,
+        requires=("python",) if folder.python_based else (),
+        own=True,
+    )

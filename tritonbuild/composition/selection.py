@@ -1,0 +1,113 @@
+"""A composition with what the catalog knows of it: its recipe, source images, environment and labels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+import attrs
+
+from tritonbuild.catalog import Recipe
+from tritonbuild.composition.choices import (
+    CA_CERTIFICATES,
+    CLIENTS,
+    FEATURE_FILES,
+    FEATURE_FOLDERS,
+    FEATURE_LIBRARIES,
+    PLATFORM,
+)
+from tritonbuild.composition.composition import Composition
+from tritonbuild.reference import Reference, parse_reference
+
+_TENSORFLOW: Final = frozenset({"tensorflow", "tensorflow1", "tensorflow2"})
+"""The backends whose variables compose.py gives to every image."""
+_DALI_PACKAGES: Final = "/opt/tritonserver/backends/dali/wheel/dali:$PYTHONPATH"
+"""The dali backend's Python packages; compose.py sets this from 24.05 on alone."""
+
+
+@attrs.frozen(kw_only=True)
+class Selection:
+    """A composition, its recipe and its source images: looked up once for each rendering.
+
+    Attributes:
+        composition: The composition.
+        recipe: How NVIDIA composes the release in this flavour.
+        sources: The source images by name: `full`, `min` and, where they are needed, `gpu-min` and `sdk`.
+    """
+
+    composition: Composition
+    recipe: Recipe
+    sources: Mapping[str, Reference]
+
+    def feature_folders(self) -> tuple[str, ...]:
+        """Return the folders of the full image that features add; headers are not among them."""
+        return tuple(folder for feature, folder in FEATURE_FOLDERS.items() if self.composition.has(feature))
+
+    def opened(self) -> tuple[str, ...]:
+        """Return the names (shell patterns) of libraries that the server opens, and those of features."""
+        features = (
+            name for feature, names in FEATURE_LIBRARIES.items() if self.composition.has(feature) for name in names
+        )
+        return (*self.recipe.dlopen, *features)
+
+    def read_files(self) -> tuple[str, ...]:
+        """Return the files that are read or run, where the full image has them."""
+        features = (path for feature, paths in FEATURE_FILES.items() if self.composition.has(feature) for path in paths)
+        return (*(copy.source for copy in self.recipe.sagemaker_copies), CA_CERTIFICATES, *features)
+
+    def variables(self) -> dict[str, str]:
+        """Return the image's environment without the user's variables; values may refer to the base's.
+
+        A search path that ends with the base's does so only where the base has one: an empty last element would be
+        the working directory. Every base has a PATH.
+        """
+        components = self.composition.components
+        names = {component.name for component in components if component.kind == "backend"}
+        env = {**self.recipe.env_with(components), **self.recipe.cpu_env}
+        if not names & _TENSORFLOW:
+            env = {name: value for name, value in env.items() if not name.startswith("TF_")}
+        if self.composition.has("clients"):
+            env["PATH"] += f":{CLIENTS}/bin"
+        if "dali" in names:
+            env.setdefault("PYTHONPATH", _DALI_PACKAGES)
+        return {
+            name: value if name == "PATH" else re.sub(rf":\$(?:{name}|\{{{name}\}})$", f"${{{name}:+:${name}}}", value)
+            for name, value in env.items()
+        }
+
+    def labels(self) -> dict[str, str]:
+        """Return the image's labels, the user's included."""
+        base = self.sources["min"]
+        return {
+            **self.recipe.labels,
+            **self.recipe.sagemaker_labels,
+            "org.opencontainers.image.base.name": str(base),
+            **({"org.opencontainers.image.base.digest": base.digest} if base.digest else {}),
+            "org.opencontainers.image.version": self.composition.container_version,
+            **self.composition.labels,
+        }
+
+
+def select(composition: Composition) -> Selection:
+    """Look up the recipe and the source images of *composition*."""
+    arch = {"linux/amd64": "x86_64"}.get(composition.platform or PLATFORM, "aarch64")
+    recipe = composition.catalog.recipe(composition.container_version, gpu=composition.enable_gpu, arch=arch)
+    return Selection(composition=composition, recipe=recipe, sources=sources(composition))
+
+
+def sources(composition: Composition) -> dict[str, Reference]:
+    """Return the source images by name: `full`, `min` and, where the composition needs them, `gpu-min`, `sdk`."""
+    catalog, version, registry = composition.catalog, composition.container_version, composition.registry
+    images = catalog.sources(version, gpu=composition.enable_gpu, registry=registry, variant=composition.variant)
+    found = {**{name: parse_reference(image) for name, image in images.items()}, **composition.images}
+    if composition.base:
+        found["min"] = composition.base
+    # With `copy`, the full image has these files.
+    if composition.runtime != "install" or not any(component.copies for component in composition.components):
+        found.pop("gpu-min", None)
+    if not composition.has("clients"):
+        found.pop("sdk", None)
+    elif "sdk" not in found:
+        found["sdk"] = parse_reference(catalog.image(version, "sdk", registry=registry))
+    return found
