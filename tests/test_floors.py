@@ -17,7 +17,7 @@ PACKAGE = Path(tritonbuild.__file__).parent
 STOREYS = (
     ("errors", "masking", "dirs", "wellknown"),
     ("parameters",),
-    ("threads", "flags", "process", "reference", "containerfile", "additions", "build_context", "catalog"),
+    ("threads", "flags", "atomic", "process", "reference", "containerfile", "additions", "build_context", "catalog"),
     ("engine", "composition", "modelrepo", "oci"),
     ("layers",),
     ("rootfs",),

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import attrs
 
 from tritonbuild import flags, process
 from tritonbuild.errors import UnhealthyEngineError, one_line
+from tritonbuild.threads import NoAnswerError, in_background
 
 PROBE_TIMEOUT: Final = 30.0
 """Seconds after which any probe is given up; those of the engines here have shorter time-outs of their own."""
@@ -97,35 +96,6 @@ class Engine:
     config_query: tuple[str, ...] = ()
 
 
-T = TypeVar("T")
-
-
-def going(call: Callable[[], T], *, name: str) -> Callable[[float], T]:
-    """Start *call* in a daemon thread, which does not keep the interpreter from ending.
-
-    Returns:
-        A function that waits for what it returns, at most so many seconds; it raises what *call* raises, and
-        `queue.Empty` where that hangs.
-    """
-    answers: queue.SimpleQueue[Callable[[], T]] = queue.SimpleQueue()
-
-    def run() -> None:
-        try:
-            answer = call()
-        except Exception as error:  # noqa: BLE001 - raised in the thread that waits
-            failure = error
-
-            def fail() -> T:
-                raise failure
-
-            answers.put(fail)
-        else:
-            answers.put(lambda: answer)
-
-    threading.Thread(target=run, name=name, daemon=True).start()
-    return lambda seconds: answers.get(timeout=seconds)()
-
-
 def probe(engine: Engine, *, timeout: float = PROBE_TIMEOUT) -> Health:
     """Ask *engine* whether a build would work; never raises for one that is unhealthy, or whose probe is broken.
 
@@ -145,12 +115,12 @@ def start_probe(engine: Engine, *, timeout: float = PROBE_TIMEOUT) -> Callable[[
     def timed() -> Health:
         return attrs.evolve(_answer(engine), seconds=time.perf_counter() - started)
 
-    answer = going(timed, name=f"probe-{engine.name}")
+    answer = in_background(timed, name=f"probe-{engine.name}")
 
     def wait() -> Health:
         try:
             return answer(max(0.0, started + timeout - time.perf_counter()))
-        except queue.Empty:
+        except NoAnswerError:
             return Health(
                 ok=False,
                 engine=engine.name,
@@ -178,7 +148,7 @@ def _answer(engine: Engine) -> Health:
         answer = engine.health()
     except UnhealthyEngineError as error:
         return Health(ok=False, engine=engine.name, reason=error.reason, hint=error.hint)
-    except Exception as error:  # noqa: BLE001 - the callable is anybody's; whatever it raises, it does not say "healthy"
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the callable is anybody's; whatever it raises, it does not say "healthy"
         return Health(
             ok=False,
             engine=engine.name,

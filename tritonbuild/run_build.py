@@ -6,10 +6,10 @@ Construct the command, probe the engine, write the Containerfile, run, collect t
 from __future__ import annotations
 
 import contextlib
+import errno
 import inspect
 import json
 import os
-import queue
 import shutil
 import tempfile
 import time
@@ -22,6 +22,7 @@ import attrs
 from tritonbuild import build_context as contexts
 from tritonbuild import dirs, flags, process
 from tritonbuild import engine as engines
+from tritonbuild.atomic import replacing
 from tritonbuild.engine import Engine, Health
 from tritonbuild.errors import (
     BuildFailedError,
@@ -32,6 +33,7 @@ from tritonbuild.errors import (
 )
 from tritonbuild.masking import mask
 from tritonbuild.reference import is_digest
+from tritonbuild.threads import NoAnswerError, in_background
 
 CONTAINERFILE_NAME: Final = "Dockerfile.compose"
 """What the Containerfile is called in a folder, as with compose.py."""
@@ -149,21 +151,14 @@ def write_containerfile(text: str, target: Path) -> Path:
         path.write_text(text, encoding="utf-8")
         return path
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with replacing(path) as new:
+            new.write_text(text, encoding="utf-8")
     except OSError as error:
+        if error.errno in {errno.EDQUOT, errno.EIO, errno.ENOSPC}:  # no fault of the path
+            raise
         raise InvalidInputError(
             f"cannot write {str(path)!r}: {error.strerror}", hint="name a folder that exists and can be written to"
         ) from error
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(temporary).chmod(0o666 & ~mask)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
     return path
 
 
@@ -207,10 +202,10 @@ def _constructed(engine: Engine, options: Mapping[str, Any]) -> object:
 
 def _in_time(engine: Engine, options: Mapping[str, Any]) -> object:
     """Return what a callable of somebody else's returns; one that hangs is left to a daemon thread."""
-    answer = engines.going(lambda: _constructed(engine, options), name=f"command-{engine.name}")
+    answer = in_background(lambda: _constructed(engine, options), name=f"command-{engine.name}")
     try:
         return answer(engines.PROBE_TIMEOUT)
-    except queue.Empty:
+    except NoAnswerError:
         raise TritonBuildError(
             f"construct_build_args of engine {engine.name!r} gave no answer within {engines.PROBE_TIMEOUT:g} s",
             hint="mend the callable it was registered with",

@@ -6,9 +6,8 @@ other commands can do is done after the build: a push, an archive. The rest is a
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -207,28 +206,3 @@ def _need_folder(dest: str) -> None:
         raise InvalidInputError(f"cannot write {dest!r}: its folder does not exist", hint="make it, or name another")
     if Path(dest).is_dir():
         raise InvalidInputError(f"cannot write {dest!r}: it is a folder", hint="name a file in it")
-
-
-@contextlib.contextmanager
-def beside(target: str) -> Iterator[str]:
-    """Yield the path of a file that does not exist, in the folder of *target*; it is gone afterwards."""
-    place = Path(target)
-    temporary = place.with_name(f".{place.name}.{os.urandom(4).hex()}")
-    try:
-        yield str(temporary)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def whole(target: str) -> Iterator[str]:
-    """Yield the path of a file that does not exist; what is written there takes the place of *target* at the end.
-
-    When the block fails, *target* is as it was.
-    """
-    with beside(target) as temporary:
-        yield temporary
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(temporary).chmod(0o666 & ~mask)
-        Path(temporary).replace(target)

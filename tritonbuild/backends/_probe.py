@@ -6,12 +6,12 @@ import contextlib
 import json
 import re
 import shutil
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from tritonbuild import flags, process
 from tritonbuild.errors import UnhealthyEngineError, one_line
+from tritonbuild.threads import in_background
 
 TIMEOUT: Final = 8.0
 """Seconds a probe's command may take: a hung daemon hangs its client for ever, or for 10 to 20 seconds."""
@@ -64,23 +64,8 @@ def at_once(*questions: Callable[[], process.Completed]) -> list[process.Complet
     Raises:
         UnhealthyEngineError: One got no good answer; of several, the first one's error.
     """
-    answers: dict[int, process.Completed] = {}
-    errors: dict[int, Exception] = {}
-
-    def put(number: int) -> None:
-        try:
-            answers[number] = questions[number]()
-        except Exception as error:  # noqa: BLE001 - raised below, in the caller's thread
-            errors[number] = error
-
-    threads = [threading.Thread(target=put, args=(number,), daemon=True) for number in range(len(questions))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[min(errors)]
-    return [answers[number] for number in range(len(questions))]
+    waits = [in_background(question, name="probe") for question in questions]
+    return [wait(None) for wait in waits]
 
 
 def require_version(found: str, least: str, *, program: str) -> None:

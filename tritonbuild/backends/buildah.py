@@ -15,6 +15,7 @@ from typing import Any, Final
 from attrs import evolve
 
 from tritonbuild import flags
+from tritonbuild.atomic import replacing
 from tritonbuild.backends import _containers, _options
 from tritonbuild.backends._probe import ask, at_once, json_object, require_space, require_version
 from tritonbuild.engine import Engine, Health
@@ -113,7 +114,7 @@ def follow_up(image_id: str, *, scratch: Path, **options: Any) -> Iterator[list[
     outputs, tags = _containers.archives(options, engine=NAME)
     for output in outputs:
         name = "".join(f":{parse_reference(tag)}" for tag in tags[:1])  # such an archive holds one name
-        with _options.whole(output.dest) as target:
+        with replacing(Path(output.dest)) as target:
             yield ["push", "--quiet", image_id, f"{output.type}-archive:{target}{name}"]
     yield from _containers.pushes(image_id, scratch=scratch, tokens=tokens, options=options, engine=NAME)
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 from attrs import evolve
 
 from tritonbuild import flags
+from tritonbuild.atomic import beside, replacing
 from tritonbuild.backends import _archives, _options
 from tritonbuild.backends._options import Output, cannot
 from tritonbuild.backends._probe import ask, at_once, json_object, require_space, require_version
@@ -196,13 +197,13 @@ def saves(outputs: Sequence[Output], tags: Sequence[str]) -> Iterator[list[str]]
     # A name without a tag would save every image of that name.
     named = [tag if ":" in tag.rpartition("/")[2] else f"{tag}:latest" for tag in tags]
     for output in outputs:
-        with _options.whole(output.dest) as target:
+        with replacing(Path(output.dest)) as target:
             if output.type == "docker":
                 yield ["save", f"--output={target}", *named]
                 continue
-            with _options.beside(output.dest) as saved:
+            with beside(Path(output.dest)) as saved:
                 yield ["save", f"--output={saved}", *named]
-                _archives.oci_archive(saved, target, tags)
+                _archives.oci_archive(str(saved), str(target), tags)
 
 
 ENGINE: Final = Engine(

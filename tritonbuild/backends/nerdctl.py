@@ -14,6 +14,7 @@ from typing import Any, Final
 from attrs import evolve
 
 from tritonbuild import flags
+from tritonbuild.atomic import replacing
 from tritonbuild.backends import _options, buildctl
 from tritonbuild.backends._options import cannot
 from tritonbuild.backends._probe import ask, at_once, json_object, last_line, require_version
@@ -133,7 +134,7 @@ def follow_up(image_id: str, *, scratch: Path, context_path: str = ".", **option
         Path(given["iidfile"]).write_text(image_id, encoding="ascii")
     for output in destination.outputs:
         if output.is_archive:  # what it saves is an OCI archive and a docker archive at once
-            with _options.whole(output.dest) as target:
+            with replacing(Path(output.dest)) as target:
                 yield ["save", *shared, *platforms, f"--output={target}", *tags]
         else:
             tokens = construct_build_args(context_path=context_path, **_options.again(given))

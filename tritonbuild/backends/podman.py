@@ -15,6 +15,7 @@ from typing import Any, Final
 from attrs import evolve
 
 from tritonbuild import flags
+from tritonbuild.atomic import replacing
 from tritonbuild.backends import _containers, _options
 from tritonbuild.backends._probe import ask, last_line, require_space, require_version
 from tritonbuild.engine import Engine, Health
@@ -92,7 +93,7 @@ def follow_up(image_id: str, *, scratch: Path, **options: Any) -> Iterator[list[
     for output in outputs:
         # An OCI archive of podman's holds one name, the one by which the image is asked for.
         names = [image_id, *tags] if output.type == "docker" else [*tags, image_id][:1]
-        with _options.whole(output.dest) as target:
+        with replacing(Path(output.dest)) as target:
             yield ["save", "--quiet", f"--format={output.type}-archive", f"--output={target}", *names]
     yield from _containers.pushes(image_id, scratch=scratch, tokens=tokens, options=options, engine=NAME)
 

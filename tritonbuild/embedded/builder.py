@@ -24,7 +24,7 @@ from tritonbuild.oci.images import SourceImage
 from tritonbuild.oci.registry import Registries
 from tritonbuild.oci.targets import Image, Target
 from tritonbuild.rootfs.view import View
-from tritonbuild.threads import CORES, pool, results
+from tritonbuild.threads.pools import CORES, pool, results
 
 Say = Callable[[str], None]
 

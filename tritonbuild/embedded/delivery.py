@@ -19,7 +19,8 @@ from tritonbuild.oci.files import chunks
 from tritonbuild.oci.images import SourceImage
 from tritonbuild.oci.push import Push, Upload
 from tritonbuild.oci.targets import Target
-from tritonbuild.threads import CORES, StoppedError, pool, results
+from tritonbuild.threads import StoppedError
+from tritonbuild.threads.pools import CORES, pool, results
 
 STREAMED: Final = 8 << 20
 """Bytes from which on a layer is uploaded while it is written; smaller ones are asked for first."""

@@ -6,10 +6,10 @@ Prints a line of JSON, `image` and `config`, for each image that can be read in 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import functools
 import json
-import queue
 import sys
-import threading
 import time
 from collections.abc import Sequence
 
@@ -17,6 +17,7 @@ from tritonbuild.errors import TritonBuildError
 from tritonbuild.oci import images
 from tritonbuild.oci.registry import Registries
 from tritonbuild.oci.transport import Settings
+from tritonbuild.threads import in_background
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,27 +28,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("images", nargs="+")
     given = parser.parse_args(argv)
     registries = Registries(Settings(tries=2))  # a registry refuses the first request if it requires a token
-    answers: queue.SimpleQueue[str] = queue.SimpleQueue()
 
-    def describe(image: str) -> None:
-        try:
-            found = images.open_image(image, registries, platform=given.platform)
-        except (TritonBuildError, OSError):
-            answers.put("")
-        else:
-            answers.put(json.dumps({"image": image, "config": dict(found.runtime)}))
+    def describe(image: str) -> str:
+        found = images.open_image(image, registries, platform=given.platform)
+        return json.dumps({"image": image, "config": dict(found.runtime)})
 
     end = time.monotonic() + given.seconds
-    for image in given.images:
-        # A daemon thread that waits for ever, say for a name server, does not keep the process alive.
-        threading.Thread(target=describe, args=(image,), daemon=True).start()
-    for _ in given.images:
-        try:
-            line = answers.get(timeout=max(0.0, end - time.monotonic()))
-        except queue.Empty:
-            break
-        if line:
-            print(line, flush=True)  # noqa: T201 - the output of this process
+    # A daemon thread that waits for ever, say for a name server, does not keep the process alive.
+    waits = [in_background(functools.partial(describe, image), name="describe") for image in given.images]
+    for wait in waits:
+        with contextlib.suppress(TritonBuildError, OSError):  # NoAnswerError is an OSError
+            print(wait(max(0.0, end - time.monotonic())), flush=True)  # noqa: T201 - the output of this process
     return 0
 
 

@@ -1,19 +1,20 @@
-"""Steps of work side by side: decompressors and hashes release the interpreter lock, so threads use all cores."""
+"""Threads: calls in the background, lanes between threads, and the end of them all."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import threading
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
 
-CORES: Final = max(1, min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
 _POLL: Final = 0.1
+
+
+class NoAnswerError(TimeoutError):
+    """A call in the background is still running."""
 
 
 class StoppedError(Exception):
@@ -38,6 +39,39 @@ def pause(seconds: float) -> None:
     """Wait, unless the process is to end."""
     if _stopping.wait(seconds):
         raise StoppedError
+
+
+def in_background(call: Callable[[], T], *, name: str) -> Callable[[float | None], T]:
+    """Start *call* in a daemon thread, which does not keep the interpreter from ending.
+
+    Returns:
+        A function that waits at most so many seconds (for ever with None) and returns the result of *call*. It raises
+        what *call* raises, and `NoAnswerError` if *call* is still running. It may be called once.
+    """
+    answers: queue.SimpleQueue[Callable[[], T]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            result = call()
+        except BaseException as error:  # noqa: BLE001 - raised in the thread that waits
+            failure = error
+
+            def fail() -> T:
+                raise failure
+
+            answers.put(fail)
+        else:
+            answers.put(lambda: result)
+
+    def wait(seconds: float | None) -> T:
+        try:
+            answer = answers.get(timeout=seconds)
+        except queue.Empty:
+            raise NoAnswerError(f"{name} gave no answer within {seconds:g} s") from None
+        return answer()
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return wait
 
 
 class Lane(Generic[T]):
@@ -116,24 +150,3 @@ def ahead(items: Iterable[T], *, depth: int = 4) -> Generator[T, None, None]:
     finally:
         lane.close()
         thread.join()
-
-
-@contextlib.contextmanager
-def pool(size: int) -> Iterator[ThreadPoolExecutor]:
-    """Yield a pool of threads; what has not begun when something fails does not begin any more."""
-    threads = ThreadPoolExecutor(max(1, size))
-    try:
-        yield threads
-    except BaseException:
-        threads.shutdown(wait=True, cancel_futures=True)
-        raise
-    threads.shutdown(wait=True)
-
-
-def results(pending: Sequence[Future[T]]) -> list[T]:
-    """Return results once all are there; what one of them raises is raised at once."""
-    done, _ = wait(pending, return_when=FIRST_EXCEPTION)
-    for one in pending:
-        if one in done:
-            one.result()
-    return [one.result() for one in pending]
