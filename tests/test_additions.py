@@ -73,10 +73,15 @@ def test_a_backend_in_place_of_the_releases(mine: Path) -> None:
 
 REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     ("folder", {"backends": ["a=/nowhere"]}, "the folder of backend 'a', '/nowhere', does not exist", ""),
-    ("no folder", {"backends": ["a="]}, "the folder of backend 'a', '', does not exist", "say --backend a=FOLDER"),
+    (
+        "no folder",
+        {"backends": ["a="]},
+        "the folder of backend 'a', '', does not exist",
+        "use --backend a=FOLDER",
+    ),
     ("name", {"backends": ["../a=/tmp"]}, "'../a' is not a component name", ""),
-    ("pip option", {"pip": ["--index-url=x"]}, "'--index-url=x' is not a requirement of pip's", ""),
-    ("pip line", {"pip": ["numpy\nRUN x"]}, "'numpy\\nRUN x' is not a requirement of pip's", ""),
+    ("pip option", {"pip": ["--index-url=x"]}, "'--index-url=x' is not a pip requirement", ""),
+    ("pip line", {"pip": ["numpy\nRUN x"]}, "'numpy\\nRUN x' is not a pip requirement", ""),
     (
         "pip without python",
         {"backends": ["identity"], "pip": ["numpy"]},
@@ -89,11 +94,11 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     ("models root", {"models_folder": "//"}, "'//' is not a folder for models", ""),
     ("models up", {"models_folder": "/a/../b"}, "'/a/../b' is not a folder for models", ""),
     ("variable", {"environment": {"a b": "c"}}, "'a b' is not the name of an environment variable", ""),
-    ("value", {"environment": {"A": "b\nUSER x"}}, "'b\\nUSER x' cannot be in environment variable A", ""),
+    ("value", {"environment": {"A": "b\nUSER x"}}, "environment variable A cannot be 'b\\nUSER x'", ""),
     ("label", {"labels": {"a b": "c"}}, "'a b' is not the name of a label", ""),
-    ("label value", {"labels": {"a": "b\n"}}, "'b\\n' cannot be in label a", ""),
-    ("user", {"user": "a b"}, "'a b' is not a user", "say triton-server, 1000 or 1000:1000"),
-    ("entrypoint", {"entrypoint": ["a\nb"]}, "'a\\nb' cannot be in the entry point", ""),
+    ("label value", {"labels": {"a": "b\n"}}, "label a cannot be 'b\\n'", ""),
+    ("user", {"user": "a b"}, "'a b' is not a user", "write it as triton-server, 1000 or 1000:1000"),
+    ("entrypoint", {"entrypoint": ["a\nb"]}, "the entry point cannot be 'a\\nb'", ""),
     ("fragment", {"fragment": "/nowhere"}, "fragment '/nowhere' does not exist", "name a file"),
     ("runtime", {"runtime": "instal"}, "unknown runtime 'instal'", "did you mean 'install'?"),
     ("dcgm", {"dcgm": "copy"}, "--dcgm is for --runtime install", ""),
@@ -228,7 +233,7 @@ def test_wheels_are_files(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match=r"wheel '/nowhere/x.whl' does not exist"):
         compose(pip=["/nowhere/x.whl"])
     (tmp_path / "a b.whl").touch()
-    with pytest.raises(InvalidInputError, match=r"'a b.whl' is not the name of a wheel"):
+    with pytest.raises(InvalidInputError, match=r"'a b.whl' is not a file name of a wheel"):
         compose(pip=[str(tmp_path / "a b.whl")])
 
 
@@ -295,7 +300,9 @@ def test_two_repositories_with_one_model_are_refused(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name / "model").mkdir(parents=True)
     (tmp_path / "context").mkdir()
-    with pytest.raises(InvalidInputError, match="two folders have 'model'"):
+    with pytest.raises(
+        InvalidInputError, match="b/model' has the same path in the image as an entry of another folder"
+    ):
         build_context.fill(tmp_path / "context", [("models", tmp_path / "a"), ("models", tmp_path / "b")])
 
 

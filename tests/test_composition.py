@@ -56,7 +56,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
         "registry",
         {"backends": ["python"], "registry": "https://x"},
         "'https://x' is not a registry",
-        "write it as HOST[:PORT][/PATH], without https://, say nvcr.io/nvidia",
+        "leave the scheme out: x",
     ),
     (
         "feature",

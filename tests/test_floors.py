@@ -16,8 +16,8 @@ PACKAGE = Path(tritonbuild.__file__).parent
 
 STOREYS = (
     ("errors", "masking", "dirs", "wellknown"),
-    ("parameters",),
-    ("threads", "flags", "atomic", "process", "reference", "containerfile", "additions", "build_context", "catalog"),
+    ("parameters", "reference"),
+    ("threads", "flags", "atomic", "process", "containerfile", "additions", "build_context", "catalog"),
     ("engine", "composition", "modelrepo", "oci"),
     ("layers",),
     ("rootfs",),

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import tritonbuild
+from tests.test_catalog import EVERY_RELEASE, FACT
 from tests.test_cli import PODMAN, run
 from tritonbuild.catalog import BUILTIN
 from tritonbuild.composition import Composition, sources
@@ -229,9 +230,13 @@ def test_b19_serve_is_one_file(runtime: str) -> None:
         assert f'"com.amazonaws.sagemaker.capabilities.{label}"="true"' in written
 
 
-def test_b20_what_is_left_behind_can_be_had_and_is_written_down() -> None:
-    written = text(features=["nvidia"])
-    for path in BUILTIN.recipe("24.10").left_out:
+@EVERY_RELEASE
+def test_b20_what_is_left_behind_can_be_had_and_is_written_down(version: str) -> None:
+    written = text(version=version, features=["nvidia"])
+    copied = {"backends", "bin", "caches", "include", "lib", "nvidia_entrypoint.sh", "repoagents"}
+    left = [f"/opt/tritonserver/{name}" for name in FACT[version]["in_full"] if name not in copied]
+    assert left
+    for path in left:
         assert f"COPY --from=full --chown=0:0 {path} {path}\n" in written
         assert f"`{path}`" in DOCUMENT.read_text()
 

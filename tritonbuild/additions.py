@@ -1,4 +1,4 @@
-"""What a user adds to an image beside Triton's own components: the forms that it takes, and their checks."""
+"""User additions to an image: component folders, Python packages, models, variables, labels; their forms and checks."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _LARGEST_FRAGMENT: Final = 1 << 20
 """Bytes."""
 
 _LIBRARY: Final = {"backend": "", "repoagent": "repoagent", "cache": "cache"}
-"""What stands between `libtriton` and the name in a component's file."""
+"""The text between `libtriton` and `_NAME.so` in the file name of a component, by kind."""
 
 PYTHON_MODEL: Final = "model.py"
 """The file of a backend that is written in Python (triton-inference-server/python_backend)."""
 
 
 @attrs.frozen(kw_only=True)
-class OwnFolder:
-    """A component of the user's own: a folder that goes into the image.
+class ComponentFolder:
+    """A folder of the user that holds a component.
 
     Attributes:
         kind: `backend`, `repoagent` or `cache`.
-        name: What Triton calls it.
+        name: The name of the component in Triton.
         path: The folder, absolute.
-        python_based: Whether it is a backend that is written in Python, and so needs the python backend.
+        python_based: Whether it is a backend written in Python, which needs the python backend.
     """
 
     kind: str
@@ -45,16 +45,16 @@ class OwnFolder:
     python_based: bool
 
 
-def own_folder(kind: str, name: str, folder: str) -> OwnFolder:
-    """Return the component in *folder*, a path as the caller sees it.
+def component_folder(kind: str, name: str, folder: str) -> ComponentFolder:
+    """Return the component in *folder*, a path relative to the working directory or absolute.
 
     Raises:
-        InvalidInputError: It is not a folder, or holds nothing that Triton would load under *name*.
+        InvalidInputError: It is not a folder, or holds no file that Triton loads for *name*.
     """
     path = Path(folder).absolute() if folder else None
     if path is None or not path.is_dir():
         raise InvalidInputError(
-            f"the folder of {kind} {name!r}, {folder!r}, does not exist", hint=f"say --{kind} {name}=FOLDER"
+            f"the folder of {kind} {name!r}, {folder!r}, does not exist", hint=f"use --{kind} {name}=FOLDER"
         )
     library = f"libtriton{_LIBRARY[kind]}_{name}.so"
     compiled = (path / library).is_file()
@@ -62,69 +62,73 @@ def own_folder(kind: str, name: str, folder: str) -> OwnFolder:
     if not compiled and not python_based:
         wanted = f"{library} or {PYTHON_MODEL}" if kind == "backend" else library
         raise InvalidInputError(
-            f"folder {folder!r} of {kind} {name!r} has no {wanted}", hint="Triton looks for it by that name"
+            f"folder {folder!r} of {kind} {name!r} has no {wanted}", hint="Triton loads the file of that name"
         )
-    return OwnFolder(kind=kind, name=name, path=path, python_based=python_based)
+    return ComponentFolder(kind=kind, name=name, path=path, python_based=python_based)
 
 
 def requirements(values: Iterable[str]) -> tuple[str, ...]:
-    """Return what pip is to install; options are refused, since a file can have them. A wheel is a file's path."""
+    """Return pip requirements and absolute paths of wheels; options of pip belong into a requirements file."""
     found: list[str] = []
     for value in values:
         if value.endswith(WHEEL) and not value.startswith(("http:", "https:")):
             path = files([value], "wheel")[0]
             if not re.fullmatch(_WHEEL, path.name, re.ASCII):
-                raise InvalidInputError(f"{path.name!r} is not the name of a wheel", hint="leave it as it was made")
+                raise InvalidInputError(
+                    f"{path.name!r} is not a file name of a wheel", hint="restore the name from its build"
+                )
             if any(path.name == Path(other).name for other in found):
-                raise InvalidInputError(f"wheel {path.name!r} is given twice", hint="give each once")
+                raise InvalidInputError(f"wheel {path.name!r} is given twice", hint="name each wheel once")
             found.append(str(path))
             continue
         if not re.fullmatch(_PIP, value, re.ASCII):
-            raise InvalidInputError(f"{value!r} is not a requirement of pip's", hint="say numpy or 'numpy<2'")
+            raise InvalidInputError(f"{value!r} is not a pip requirement", hint="write it as numpy or 'numpy<2'")
         found.append(value)
     return tuple(found)
 
 
-def files(values: Iterable[str | os.PathLike[str]], what: str) -> tuple[Path, ...]:
-    """Return absolute paths of files that are there."""
+def files(values: Iterable[str | os.PathLike[str]], noun: str) -> tuple[Path, ...]:
+    """Return the absolute paths of files, all of which exist; *noun* names them in messages."""
     found = tuple(Path(value).absolute() for value in values)
     for path in found:
         if not path.is_file():
-            raise InvalidInputError(f"{what} {str(path)!r} does not exist", hint="name a file")
+            raise InvalidInputError(f"{noun} {str(path)!r} does not exist", hint="name a file")
     return found
 
 
-def folders(values: Iterable[str | os.PathLike[str]], what: str) -> tuple[Path, ...]:
-    """Return absolute paths of folders that are there."""
+def folders(values: Iterable[str | os.PathLike[str]], noun: str) -> tuple[Path, ...]:
+    """Return the absolute paths of folders, all of which exist; *noun* names them in messages."""
     found = tuple(Path(value).absolute() for value in values)
     for path in found:
         if not path.is_dir():
-            raise InvalidInputError(f"{what} {str(path)!r} is not a folder", hint="name a local folder")
+            raise InvalidInputError(f"{noun} {str(path)!r} is not a folder", hint="name a local folder")
     return found
 
 
 def variables(values: Mapping[str, str]) -> dict[str, str]:
-    """Return environment variables; their values are taken as they are, `$` included."""
+    """Return environment variables; their values are literal, `$` included."""
     for name, value in values.items():
         if not re.fullmatch(VARIABLE, name, re.ASCII):
-            raise InvalidInputError(f"{name!r} is not the name of an environment variable", hint="say NAME=VALUE")
+            raise InvalidInputError(
+                f"{name!r} is not the name of an environment variable", hint="write it as NAME=VALUE"
+            )
         _one_line(value, f"environment variable {name}")
     return dict(values)
 
 
 def labels(values: Mapping[str, str]) -> dict[str, str]:
-    """Return labels of the image."""
+    """Return labels, whose names and values are valid."""
     for name, value in values.items():
         if not re.fullmatch(_LABEL, name, re.ASCII):
-            raise InvalidInputError(f"{name!r} is not the name of a label", hint="say com.example.name=VALUE")
+            raise InvalidInputError(f"{name!r} is not the name of a label", hint="write it as com.example.name=VALUE")
         _one_line(value, f"label {name}")
     return dict(values)
 
 
 def user(value: str) -> str:
-    """Return who the image's processes run as: a name or an id, with a group or without."""
+    """Return the user of the image's processes: a name or an id, with or without a group."""
     if value and not re.fullmatch(_USER, value, re.ASCII):
-        raise InvalidInputError(f"{value!r} is not a user", hint="say triton-server, 1000 or 1000:1000")
+        raise InvalidInputError(f"{value!r} is not a user", hint="write it as triton-server, 1000 or 1000:1000")
     return value
 
 
@@ -136,19 +140,21 @@ def entrypoint(values: Iterable[str]) -> tuple[str, ...]:
     return words
 
 
-def target(value: str, what: str) -> str:
-    """Return an absolute path inside the image."""
-    strange = not value.startswith("/") or not value.isprintable() or not value.strip("/")
-    if strange or {".", ".."} & set(value.split("/")):
-        raise InvalidInputError(f"{value!r} is not a folder for {what}", hint="give an absolute path, say /models")
+def target(value: str, noun: str) -> str:
+    """Return the absolute path of a folder in the image; *noun* names its content in messages."""
+    malformed = not value.startswith("/") or not value.isprintable() or not value.strip("/")
+    if malformed or {".", ".."} & set(value.split("/")):
+        raise InvalidInputError(
+            f"{value!r} is not a folder for {noun}", hint="give an absolute path, for example /models"
+        )
     return value.rstrip("/")
 
 
 def fragment(path: str | os.PathLike[str] | None) -> str:
-    """Return the instructions of the user's own in the file *path*, which end the Containerfile.
+    """Return the instructions in the file *path*, which end the Containerfile.
 
     Raises:
-        InvalidInputError: It cannot be read, has control characters, or would start another stage.
+        InvalidInputError: The file cannot be read, has control characters, or starts another stage.
     """
     if path is None or not os.fspath(path):
         return ""
@@ -159,7 +165,7 @@ def fragment(path: str | os.PathLike[str] | None) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInputError(f"fragment {str(file)!r} cannot be read as text", hint="write it as UTF-8") from error
     if len(content) > _LARGEST_FRAGMENT:
-        raise InvalidInputError(f"fragment {str(file)!r} is larger than 1 MiB", hint="copy files in some other way")
+        raise InvalidInputError(f"fragment {str(file)!r} is larger than 1 MiB", hint="add files with COPY, not as text")
     lines = text.replace("\r\n", "\n").rstrip("\n").split("\n")
     continued = False
     for number, line in enumerate(lines, 1):
@@ -169,15 +175,17 @@ def fragment(path: str | os.PathLike[str] | None) -> str:
         if not continued and bare.split(maxsplit=1)[:1] and bare.split(maxsplit=1)[0].upper() == "FROM":
             raise InvalidInputError(
                 f"fragment {str(file)!r} has FROM in line {number}",
-                hint="it continues the image that is composed; build another one from that with a file of its own",
+                hint="a fragment cannot start a stage; build a second image from the composed one",
             )
         if not (continued and bare.startswith("#")):
             continued = bare.endswith("\\") and not bare.startswith("#")
     if continued:
-        raise InvalidInputError(f"fragment {str(file)!r} ends in the middle of an instruction")
+        raise InvalidInputError(
+            f"fragment {str(file)!r} ends in the middle of an instruction", hint="remove the last backslash"
+        )
     return "\n".join(lines)
 
 
-def _one_line(value: Any, place: str) -> None:
+def _one_line(value: Any, noun: str) -> None:
     if not isinstance(value, str) or not value.isprintable():
-        raise InvalidInputError(f"{value!r} cannot be in {place}", hint="give text without control characters")
+        raise InvalidInputError(f"{noun} cannot be {value!r}", hint="give text without control characters")

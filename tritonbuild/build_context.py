@@ -1,4 +1,4 @@
-"""The build context: the user's own folders and files, and nothing that a link leads to outside of them."""
+"""The build context: a folder of hard links to, or copies of, the folders and files that a user adds."""
 
 from __future__ import annotations
 
@@ -13,56 +13,58 @@ from tritonbuild.errors import InvalidInputError
 
 
 def fill(context: Path, entries: Iterable[tuple[str, Path]]) -> None:
-    """Lay *entries* into the folder *context*: pairs of a path inside it, and the file or folder that goes there.
+    """Fill the folder *context* with *entries*: pairs of a path inside it, and a file or folder of the user.
 
-    Files are hard links where the file system allows it, since models are large. Links inside a folder stay links.
-    Several folders can go to one place, as long as no two have an entry of the same name at its top.
+    Files become hard links where the file system allows it, since models are large. Symbolic links inside a folder are
+    kept. Several folders can share a path if no name occurs at the top of two of them.
 
     Raises:
-        InvalidInputError: A link leads out of its folder, something is neither file nor folder nor link, cannot be
-            read, or is there already.
+        InvalidInputError: A link leads out of its folder, an entry is neither file nor folder nor link, or cannot be
+            read, or two entries have the same path.
     """
     for name, source in entries:
-        place = context / name
-        place.parent.mkdir(parents=True, exist_ok=True)
+        target = context / name
+        target.parent.mkdir(parents=True, exist_ok=True)
         try:
             if source.is_dir():
-                _folder(source.resolve(), source.resolve(), place)
+                _folder(source.resolve(), source.resolve(), target)
             else:
-                _file(source.resolve(), place)
+                _file(source.resolve(), target)
         except OSError as error:
             reason = f"{error.strerror}: {error.filename}" if error.filename else str(error)
             raise InvalidInputError(f"cannot take {str(source)!r} into the image: {reason}") from error
 
 
-def _folder(source: Path, root: Path, place: Path) -> None:
-    place.mkdir(exist_ok=source == root)
+def _folder(source: Path, root: Path, target: Path) -> None:
+    target.mkdir(exist_ok=source == root)
     with os.scandir(source) as found:
         entries = sorted(found, key=lambda entry: os.fsencode(entry.name))
     for entry in entries:
-        path, target = Path(entry.path), place / entry.name
+        path, inner = Path(entry.path), target / entry.name
         mode = entry.stat(follow_symlinks=False).st_mode
-        if os.path.lexists(target):
+        if os.path.lexists(inner):
             raise InvalidInputError(
-                f"{entry.path!r} goes to a place that is taken: two folders have {entry.name!r}", hint="rename one"
+                f"{entry.path!r} has the same path in the image as an entry of another folder", hint="rename one"
             )
         if stat.S_ISLNK(mode):
-            _link(path, root, target)
+            _link(path, root, inner)
         elif stat.S_ISDIR(mode):
-            _folder(path, root, target)
+            _folder(path, root, inner)
         elif stat.S_ISREG(mode):
-            _file(path, target)
+            _file(path, inner)
         else:
-            raise InvalidInputError(f"{entry.path!r} is neither a file nor a folder", hint="move it elsewhere")
+            raise InvalidInputError(f"{entry.path!r} is neither a file nor a folder", hint="remove it from the folder")
     if source != root:
-        shutil.copystat(source, place)
+        shutil.copystat(source, target)
 
 
 def _link(path: Path, root: Path, target: Path) -> None:
-    """Make the link *path* anew, relative, if it leads to something inside *root*."""
+    """Copy the symbolic link *path* as a relative one; it must lead to a file or folder inside *root*."""
     leads = path.resolve()
     if not leads.is_relative_to(root):
-        raise InvalidInputError(f"link {str(path)!r} leads out of {str(root)!r}", hint="put a copy in its place")
+        raise InvalidInputError(
+            f"link {str(path)!r} leads out of {str(root)!r}", hint="replace it with a copy of its target"
+        )
     text = path.readlink()
     target.symlink_to(os.path.relpath(leads, path.parent) if text.is_absolute() else text)
 

@@ -1,7 +1,7 @@
-"""Stages and instructions as values, and their text: quoted for their place, the same for equal input.
+"""Containerfiles: stages and instructions as values, and their text.
 
-What is written is what every builder takes, the docker of 2020 without BuildKit included: no heredocs, no
-`# syntax=` line, no `RUN --mount`, no `COPY --link` or `--chmod`.
+The text is the same for equal values, and all input in it is quoted. Every builder accepts it, including the Docker of
+2020 without BuildKit: it has no heredocs, no `# syntax=` line, no `RUN --mount`, no `COPY --link` or `--chmod`.
 Reference: https://docs.docker.com/reference/dockerfile/
 """
 
@@ -21,41 +21,41 @@ _STAGE_NAME: Final = re.compile(r"[a-z][a-z0-9-]*", re.ASCII)
 _VARIABLE: Final = re.compile(VARIABLE, re.ASCII)
 
 
-def _plain(text: str, place: str) -> str:
-    """Return *text* when it can stand on one line of a Containerfile; *place* says where, for the message."""
+def _plain(text: str, instruction: str) -> str:
+    """Return *text*, which is printable and so fits on one line; *instruction* is for the message."""
     if not text.isprintable():
         raise InvalidInputError(
-            f"{text!r} cannot stand in {place} of a Containerfile: it has a control character",
-            hint="give it without line breaks and control characters",
+            f"{text!r} in {instruction} of a Containerfile has a control character",
+            hint="remove line breaks and control characters",
         )
     return text
 
 
-def _quoted(text: str, place: str) -> str:
-    """Return *text* in double quotes, with nothing in it that a builder would expand."""
-    plain = _plain(text, place)
+def _quoted(text: str, instruction: str) -> str:
+    """Return *text* in double quotes, escaped so that a builder expands nothing in it."""
+    plain = _plain(text, instruction)
     return '"' + plain.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$") + '"'
 
 
-def _referring(text: str, place: str) -> str:
-    """Return *text* in double quotes, in which `$NAME` stays what it is."""
-    return '"' + _plain(text, place).replace("\\", "\\\\").replace('"', '\\"') + '"'
+def _referring(text: str, instruction: str) -> str:
+    """Return *text* in double quotes, escaped except for `$NAME`, which a builder expands."""
+    return '"' + _plain(text, instruction).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 @attrs.frozen
 class Comment:
-    """`# ...`, a line for each line of *text*."""
+    """A comment: `# ...`, for each line of *text*."""
 
     text: str
 
     def lines(self) -> list[str]:
-        """Return the text of the instruction."""
+        """Return the lines of the instruction."""
         return [f"# {_plain(line, 'a comment')}".rstrip() for line in self.text.split("\n")]
 
 
 @attrs.frozen(kw_only=True)
 class Copy:
-    """`COPY [--from=STAGE] SOURCE... TARGET`."""
+    """The instruction `COPY [--from=STAGE] [--chown=OWNER] SOURCE... TARGET`."""
 
     sources: tuple[str, ...]
     target: str
@@ -63,28 +63,28 @@ class Copy:
     chown: str = ""
 
     def lines(self) -> list[str]:
-        """Return the text of the instruction."""
+        """Return the lines of the instruction."""
         options = [f"--from={_plain(self.from_stage, 'COPY')}"] if self.from_stage else []
         options += [f"--chown={_plain(self.chown, 'COPY')}"] if self.chown else []
         given = (*self.sources, self.target)
         paths = [_plain(path, "COPY").replace("\\", "\\\\").replace("$", "\\$") for path in given]
-        # The JSON form takes paths with blanks; the bare form reads better where there are none.
+        # The JSON form allows blanks in paths; the plain form is easier to read.
         text = json.dumps(paths) if any(set(path) & set(" \"'\\[") for path in given) else " ".join(paths)
         return [" ".join(("COPY", *options, text))]
 
 
 @attrs.frozen
 class Env:
-    """`ENV NAME="value" ...`, values literal unless *expand* lets them refer to variables set before.
+    """The instruction `ENV NAME="value" ...`; with *expand*, values can refer to earlier variables.
 
-    One instruction for all: podman and buildah commit a layer for each.
+    One instruction holds all variables, since podman and buildah commit a layer for each instruction.
     """
 
     values: Mapping[str, str]
     expand: bool = False
 
     def lines(self) -> list[str]:
-        """Return the text of the instruction."""
+        """Return the lines of the instruction."""
         for name in self.values:
             if not _VARIABLE.fullmatch(name):
                 raise InvalidInputError(
@@ -96,33 +96,33 @@ class Env:
 
 @attrs.frozen
 class Label:
-    """`LABEL "name"="value"`, one instruction for all."""
+    """The instruction `LABEL "name"="value" ...`, which holds all labels."""
 
     values: Mapping[str, str]
 
     def lines(self) -> list[str]:
-        """Return the text of the instruction."""
+        """Return the lines of the instruction."""
         pairs = [f"{_quoted(name, 'LABEL')}={_quoted(value, 'LABEL')}" for name, value in self.values.items()]
         return _continued("LABEL", pairs)
 
 
 @attrs.frozen
 class Run:
-    """`RUN` of a command given as tokens; never a shell with input in its text."""
+    """The instruction `RUN ["COMMAND", "ARGUMENT", ...]`, without a shell."""
 
     argv: tuple[str, ...]
 
     def lines(self) -> list[str]:
-        """Return the text of the instruction."""
+        """Return the lines of the instruction."""
         return [f"RUN {json.dumps([_plain(token, 'RUN') for token in self.argv])}"]
 
 
 @attrs.frozen(kw_only=True)
 class Script:
-    """`RUN` of a shell script of ours, with positional arguments.
+    """The instruction `RUN` of a shell script of this package, with positional arguments.
 
-    The script is spelled line by line as a quoted `printf` into a file, which keeps its line breaks and comments with
-    every builder (heredocs need BuildKit 0.10 or newer) and reads like the script itself.
+    The script is written line by line by a quoted `printf` into a file, which keeps line breaks and comments with every
+    builder (heredocs need BuildKit 0.10 or newer) and looks like the script.
     """
 
     name: str
@@ -130,8 +130,8 @@ class Script:
     arguments: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
-        """Return the text of the instruction."""
-        path = f"/tmp/{self.name}"  # noqa: S108 - inside the image that is being built, in a stage that is thrown away
+        """Return the lines of the instruction."""
+        path = f"/tmp/{self.name}"  # noqa: S108 - a path in a stage of the build, not on this machine
         body = [_shell_quoted(line) for line in self.text.rstrip("\n").split("\n")]
         call = " ".join(("&& /bin/sh", path, *(_shell_quoted(_plain(a, "RUN")) for a in self.arguments)))
         return _continued("RUN printf '%s\\n'", [*body, f"> {path}", call])
@@ -139,35 +139,35 @@ class Script:
 
 @attrs.frozen
 class Word:
-    """An instruction with one literal argument: WORKDIR, USER."""
+    """An instruction with one literal argument: `WORKDIR` or `USER`."""
 
     instruction: str
     argument: str
 
     def lines(self) -> list[str]:
-        """Return the text of the instruction."""
+        """Return the lines of the instruction."""
         return [f"{self.instruction} {_plain(self.argument, self.instruction)}"]
 
 
 @attrs.frozen
 class Entrypoint:
-    """`ENTRYPOINT ["..."]`; an empty one takes the base's away."""
+    """The instruction `ENTRYPOINT ["...", ...]`; an empty one removes the base's entry point."""
 
     argv: tuple[str, ...]
 
     def lines(self) -> list[str]:
-        """Return the text of the instruction."""
+        """Return the lines of the instruction."""
         return [f"ENTRYPOINT {json.dumps([_plain(token, 'ENTRYPOINT') for token in self.argv])}"]
 
 
 @attrs.frozen
 class Fragment:
-    """Instructions as the user wrote them: several lines, checked where they are read."""
+    """The user's instructions, unchanged; `additions.fragment` checks them."""
 
     text: str
 
     def lines(self) -> list[str]:
-        """Return the text of the instructions."""
+        """Return the lines of the instructions."""
         lines = self.text.split("\n")
         for line in lines:
             _plain(line.replace("\t", " "), "a fragment")
@@ -179,14 +179,14 @@ Instruction: TypeAlias = Comment | Copy | Env | Fragment | Label | Run | Script 
 
 @attrs.frozen(kw_only=True)
 class Stage:
-    """A stage: the image or earlier stage it starts from, its name, its instructions."""
+    """A stage: its base, which is an image or an earlier stage, its name, and its instructions."""
 
     base: str
     name: str = ""
     instructions: tuple[Instruction, ...] = ()
 
     def lines(self) -> list[str]:
-        """Return the stage's text, line by line."""
+        """Return the lines of the stage."""
         if self.name and not _STAGE_NAME.fullmatch(self.name):
             raise InvalidInputError(f"{self.name!r} is not a stage name", hint="use a-z, 0-9 and -")
         named = f" AS {self.name}" if self.name else ""
@@ -197,7 +197,7 @@ class Stage:
 
 
 def render(header: Sequence[str], stages: Iterable[Stage]) -> str:
-    """Return the Containerfile: the lines of *header* as comments, then the stages."""
+    """Return the text of a Containerfile: the lines of *header* as comments, then *stages*."""
     blocks = [Comment("\n".join(header)).lines(), *(stage.lines() for stage in stages)]
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
@@ -207,7 +207,7 @@ def _shell_quoted(text: str) -> str:
 
 
 def _continued(head: str, items: Sequence[str]) -> list[str]:
-    """Return an instruction with an item on each line; nothing where there are no items."""
+    """Return the lines of an instruction with one item on each; no lines if there are no items."""
     if not items:
         return []
     return [f"{head} \\", *(f"    {item} \\" for item in items[:-1]), f"    {items[-1]}"]

@@ -29,10 +29,10 @@ class Reference:
     """An image reference in full: `docker.io/library/ubuntu:22.04`.
 
     Attributes:
-        registry: The registry's host, with its port where it has one.
+        registry: The host of the registry, with the port if there is one.
         repository: The path inside the registry.
-        tag: The tag; empty where a digest alone says it.
-        digest: `sha256:...`; empty where it is not pinned.
+        tag: The tag; empty for a reference by digest alone.
+        digest: `sha256:...`; empty for a reference that is not pinned.
     """
 
     registry: str
@@ -42,7 +42,7 @@ class Reference:
 
     @property
     def name(self) -> str:
-        """Registry and repository, without tag and digest."""
+        """The reference without tag and digest."""
         return f"{self.registry}/{self.repository}"
 
     def __str__(self) -> str:
@@ -52,7 +52,7 @@ class Reference:
 
 
 def parse_reference(text: str) -> Reference:
-    """Return the reference that *text* spells, with docker's defaults (docker.io, library/, latest) filled in.
+    """Parse an image reference; Docker's defaults (docker.io, library/, latest) are filled in.
 
     Raises:
         InvalidInputError: *text* is not a reference.
@@ -91,14 +91,14 @@ def parse_registry(text: str) -> str:
     """Return *text*, a registry with an optional path (`nvcr.io/nvidia`, `localhost:5000`), without a final slash.
 
     Raises:
-        InvalidInputError: *text* is not that.
+        InvalidInputError: *text* is not a registry.
     """
     trimmed = text.removesuffix("/")
     host, _, path = trimmed.partition("/")
     if not _REGISTRY.fullmatch(host) or (path and not _REPOSITORY.fullmatch(path)):
-        raise InvalidInputError(
-            f"{text!r} is not a registry", hint="write it as HOST[:PORT][/PATH], without https://, say nvcr.io/nvidia"
-        )
+        _, scheme, rest = trimmed.partition("://")
+        hint = f"leave the scheme out: {rest}" if scheme else "write it as HOST[:PORT][/PATH], as in nvcr.io/nvidia"
+        raise InvalidInputError(f"{text!r} is not a registry", hint=hint)
     return trimmed
 
 
@@ -112,9 +112,9 @@ _PLATFORM: Final = r"[a-z0-9]+/[a-z0-9_]+(?:/v[0-9]+)?"
 
 
 def parse_platform(text: str) -> str:
-    """Return *text*, a platform, as `os/arch[/variant]` with the names Go and the OCI specifications use.
+    """Parse a platform and return it as `os/arch[/variant]`, in the spelling of the OCI image index.
 
-    An architecture alone is taken for Linux; `x86_64` and `aarch64` are understood.
+    An architecture alone means Linux. `x86_64` and `aarch64` are accepted as architectures.
 
     Raises:
         InvalidInputError: *text* is not a platform.
@@ -125,5 +125,5 @@ def parse_platform(text: str) -> str:
         os, architecture = "linux", spelled
     platform = f"{os}/{_ARCHITECTURES.get(architecture, architecture)}"
     if not re.fullmatch(_PLATFORM, platform, re.ASCII):
-        raise InvalidInputError(f"{text!r} is not a platform", hint="write it as OS/ARCH[/VARIANT], say linux/arm64")
+        raise InvalidInputError(f"{text!r} is not a platform", hint="write it as OS/ARCH[/VARIANT], as in linux/arm64")
     return platform

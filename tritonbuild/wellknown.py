@@ -1,11 +1,15 @@
-"""Constants that several rooms share: the server's folder and the form of an environment variable's name."""
+"""Constants that several rooms share: folders of the server and its components, the form of a variable's name."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 SERVER: Final = "/opt/tritonserver"
 """The folder of the server in every image of Triton."""
+
+COMPONENT_FOLDERS: Final[Mapping[str, str]] = {"backend": "backends", "repoagent": "repoagents", "cache": "caches"}
+"""The folder below `SERVER` for each kind of component."""
 
 VARIABLE: Final = r"[A-Za-z_][A-Za-z0-9_]*"
 """The pattern of an environment variable's name, which shells and Containerfiles take; to be used with `re.ASCII`."""

@@ -1,7 +1,7 @@
-"""The catalog: Triton's releases and components as data, and the functions that read them.
+"""The catalog of Triton's releases and components: tables of data and the functions that read them.
 
-The functions here read the built-in tables. A `Catalog` has them as methods, and can be extended by the user's own
-components. Nothing is read before it is asked for, and nothing here opens a connection.
+In: a release, a platform, names as users write them, and optionally the user's entries. Out: frozen records of
+releases, components, image references and recipes. Callers: `composition`, `recipe`, `modelrepo` and the command line.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from typing import Final
 
 from tritonbuild.catalog.catalog import REGISTRY, UBUNTU, Catalog
 from tritonbuild.catalog.names import KINDS, check_name
-from tritonbuild.catalog.records import Component, Copy, Dcgm, Recipe, Release, Repository, User
+from tritonbuild.catalog.records import Component, Dcgm, FileCopy, PackageRepository, Recipe, Release, ServerUser
 
 BUILTIN: Final = Catalog()
-"""The tables of this package, without entries of a user's."""
+"""The package's tables, without entries of a user."""
 
 releases = BUILTIN.releases
 newest = BUILTIN.newest
@@ -35,12 +35,12 @@ __all__ = [
     "UBUNTU",
     "Catalog",
     "Component",
-    "Copy",
     "Dcgm",
+    "FileCopy",
+    "PackageRepository",
     "Recipe",
     "Release",
-    "Repository",
-    "User",
+    "ServerUser",
     "check_name",
     "component",
     "components",

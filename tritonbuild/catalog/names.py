@@ -1,4 +1,4 @@
-"""Names and their forms: kinds, components, releases, platforms, registries."""
+"""Names of component kinds, components, releases and platforms: their forms and checks."""
 
 from __future__ import annotations
 
@@ -7,19 +7,16 @@ from collections.abc import Mapping
 from typing import Final
 
 from tritonbuild.errors import InvalidInputError, UnknownNameError
+from tritonbuild.reference import parse_platform
 
 KINDS: Final[Mapping[str, str]] = {"backend": "Triton backend", "repoagent": "repository agent", "cache": "cache"}
-"""The kinds of component, and how messages call them."""
-
-FOLDERS: Final[Mapping[str, str]] = {"backend": "backends", "repoagent": "repoagents", "cache": "caches"}
-"""The folder below `/opt/tritonserver` that holds a kind."""
+"""The kinds of component, and the noun for each in messages."""
 
 ARCHITECTURES: Final[Mapping[str, str]] = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
-"""The platforms that Triton has images for, and what its build scripts call them."""
+"""The platforms of Triton's images, and their architectures in the spelling of Triton's build scripts."""
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,127}")
-_RELEASE = re.compile(r"[0-9]{2}\.(?:0[1-9]|1[0-2])")
-_REGISTRY = re.compile(r"[a-z0-9][a-z0-9.-]*(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*", re.IGNORECASE)
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,127}")
+_RELEASE: Final = re.compile(r"[0-9]{2}\.(?:0[1-9]|1[0-2])")
 
 
 def check_kind(kind: str) -> str:
@@ -60,42 +57,14 @@ def is_release(text: str) -> bool:
     return _RELEASE.fullmatch(text) is not None
 
 
-def check_platform(platform: str) -> str:
-    """Return *platform* without the variant that says nothing.
+def check_platform(text: str) -> str:
+    """Return the platform that *text* spells (`linux/arm64`, `arm64`, `aarch64`), a key of `ARCHITECTURES`.
 
     Raises:
-        InvalidInputError: Triton has no images for it.
+        InvalidInputError: *text* is not a platform, or Triton has no images for it.
     """
-    plain = platform.removesuffix("/v8") if platform.startswith("linux/arm64") else platform
-    if plain not in ARCHITECTURES:
+    platform = parse_platform(text)
+    if platform not in ARCHITECTURES:
         hint = f"there are images for {' and '.join(ARCHITECTURES)}"
-        raise InvalidInputError(f"triton has no images for platform {platform!r}", hint=hint)
-    return plain
-
-
-def platform_of(arch: str) -> str:
-    """Return the platform of *arch*, which is `x86_64`, `aarch64` or what platforms call them.
-
-    Raises:
-        InvalidInputError: Triton has no images for it.
-    """
-    for platform, machine in ARCHITECTURES.items():
-        if arch in (machine, platform, platform.partition("/")[2]):
-            return platform
-    hint = f"there are images for {' and '.join(ARCHITECTURES.values())}"
-    raise InvalidInputError(f"triton has no images for architecture {arch!r}", hint=hint)
-
-
-def check_registry(registry: str) -> str:
-    """Return *registry*, a host with a path or without, less slashes at its end.
-
-    Raises:
-        InvalidInputError: It is something else.
-    """
-    plain = registry.rstrip("/")
-    if _REGISTRY.fullmatch(plain):
-        return plain
-    hint = "give a host and a path, as in registry.example.com/mirror"
-    if "://" in plain:
-        hint = f"leave the scheme out: {plain.partition('://')[2]}"
-    raise InvalidInputError(f"{registry!r} is not a registry", hint=hint)
+        raise InvalidInputError(f"triton has no images for platform {text!r}", hint=hint)
+    return platform

@@ -1,4 +1,4 @@
-"""What the catalog answers with: frozen records of releases, components and recipes."""
+"""Records of the catalog: releases, components and recipes, all frozen."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ class Release:
 
     Attributes:
         version: NVIDIA's `YY.MM` container version.
-        known: False for a release that is newer than the catalog: the newest recipe stands in, the versions are
-            None, and the distribution's and Python's are those of the newest release. Whoever uses it says so aloud.
-        triton_version: The server's own version: `2.51.0`.
+        known: Whether the catalog has it. For a release that is newer than the catalog, the recipe, the distribution
+            and Python's version are those of the newest release, and the other versions are None. The user sees a
+            note that says so.
+        triton_version: The version of the server: `2.51.0`.
         upstream: The release of NVIDIA's other containers that this one is based on.
-        ubuntu_version: The distribution of its images: `22.04`.
-        python_version: The minor version of their interpreter: `3.10`.
-        cuda_version: As its documents say it, in as many parts as they do; None where they do not.
+        ubuntu_version: The Ubuntu release of its images: `22.04`.
+        python_version: The minor version of the interpreter in its images: `3.10`.
+        cuda_version: The version of CUDA as the release's documents spell it; None where they have none.
         dcgm_version: The version of NVIDIA's data center GPU manager, as its package has it.
-        variants: The images it is published as: `full`, `min`, `vllm`.
-        versions: The versions of frameworks inside, by name: `onnxruntime`, `openvino`, `vllm`, `tensorrtllm`.
+        variants: The published images by their names in the catalog: `full`, `min`, `vllm`.
+        versions: The versions of frameworks in its images, by name: `onnxruntime`, `openvino`, `vllm`, `tensorrtllm`.
     """
 
     version: str
@@ -39,18 +40,16 @@ class Release:
 
 
 @attrs.frozen(kw_only=True)
-class Copy:
-    """A file or folder that is copied.
+class FileCopy:
+    """A copy of a file or folder from a source image.
 
     Attributes:
-        source: Its path in the stage.
-        destination: Where it goes, relative to the working directory or absolute.
-        stage: The stage it comes from: `full`, `gpu-min`, or `context` for the build context.
+        source: The path in the source image.
+        destination: The path in the composed image, absolute or relative to the working directory.
     """
 
     source: str
     destination: str
-    stage: str
 
 
 @attrs.frozen(kw_only=True)
@@ -59,27 +58,27 @@ class Component:
 
     Attributes:
         kind: `backend`, `repoagent` or `cache`.
-        name: What users call it.
-        directory: Where it is, relative to `/opt/tritonserver`; None where it is part of the server itself.
+        name: The name on the command line.
+        directory: Its folder, relative to `/opt/tritonserver`; None for a component that is part of the server.
         first: The first release that has it.
-        last: The last one; the newest release in the catalog for a component that is still there.
+        last: The last release that has it; the catalog's newest release for a component that was not removed.
         platforms: The platforms it is built for.
-        gpu: Whether it computes on GPUs, on the platform that was asked for.
-        cpu: Whether it computes without a GPU there.
+        gpu: Whether it computes on GPUs, on the platform of the query.
+        cpu: Whether it computes without a GPU, on the platform of the query.
         requires: The Triton backends that it does not work without.
         images: The variants of the full image that hold it; none for a component that no published image holds.
-        suffix: The tag suffix of the first of them: `-vllm-python-py3`.
-        version: The version of the framework inside, where it is known.
-        env: The environment variables that it needs, in order; a name can come twice, each `ENV` on the one before.
+        version: The version of its framework, where it is known.
+        env: The environment variables that it needs, in order; a name can occur twice, and a later value can refer
+            to the earlier one.
         apt: The distribution's packages that the `install` runtime installs for it.
-        pip: The same for pip packages, a tuple for each call of pip.
+        pip: The Python packages that the `install` runtime installs for it: a tuple for each call of pip.
         copies: Files that the CPU flavour takes from the GPU flavour's min image.
         dlopen: Names, or shell patterns of names, of libraries outside its directory that it opens at run time
             without being linked to them. Not all exist in every release.
         aliases: Other names for it.
         description: One line for a list.
-        notes: What is worth knowing in this release.
-        own: Whether it is an entry of the user's.
+        notes: Limitations and changes in this release.
+        custom: Whether it is an entry or a folder of the user.
     """
 
     kind: str
@@ -92,17 +91,16 @@ class Component:
     cpu: bool
     requires: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
-    suffix: str = ""
     version: str | None = None
     env: tuple[tuple[str, str], ...] = ()
     apt: tuple[str, ...] = ()
     pip: tuple[tuple[str, ...], ...] = ()
-    copies: tuple[Copy, ...] = ()
+    copies: tuple[FileCopy, ...] = ()
     dlopen: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     description: str = ""
     notes: tuple[str, ...] = ()
-    own: bool = False
+    custom: bool = False
 
     @property
     def releases(self) -> str:
@@ -111,8 +109,8 @@ class Component:
 
 
 @attrs.frozen(kw_only=True)
-class User:
-    """The user of the image: *name* with *uid* and *gid*, after the users *removes* of the base are gone."""
+class ServerUser:
+    """The server's account in the image: *name* with *uid* and *gid*; users of the base in *removes* are deleted."""
 
     name: str
     uid: int
@@ -121,13 +119,13 @@ class User:
 
 
 @attrs.frozen(kw_only=True)
-class Repository:
+class PackageRepository:
     """NVIDIA's repository of distribution packages.
 
     Attributes:
-        url: Its address, for the distribution and architecture.
-        keyring: The package in it that brings its key; None before 22.06.
-        key: The name of its key, before there was such a package; None afterwards.
+        url: The URL for the distribution and architecture.
+        keyring: The package in the repository that installs its key; None before 22.06.
+        key: The name of the repository's key before 22.06; None afterwards.
     """
 
     url: str
@@ -137,10 +135,10 @@ class Repository:
 
 @attrs.frozen(kw_only=True)
 class Dcgm:
-    """The data center GPU manager, which the server is linked to in the GPU flavour.
+    """The data center GPU manager (DCGM), which the server is linked to in the GPU flavour.
 
     Attributes:
-        version: The version that belongs to the release; None where it is not known.
+        version: The version in the release; None where it is not known.
         packages: The names of its packages.
         recommends: Whether the packages they recommend are installed too.
     """
@@ -150,44 +148,39 @@ class Dcgm:
     recommends: bool
 
     def pinned(self, version: str | None = None) -> tuple[str, ...]:
-        """Return the packages with *version*, or the release's, as apt takes them; bare names where none is known."""
+        """Return apt's arguments that pin the packages to *version*, or the release's; names alone if it is unknown."""
         pin = version or self.version
         return tuple(f"{name}=1:{pin}" if pin else name for name in self.packages)
 
 
 @attrs.frozen(kw_only=True)
 class Recipe:
-    """What a release's compose.py writes, for one flavour and architecture.
+    """The content of the Containerfile that a release's compose.py writes, for one flavour and architecture.
 
     Attributes:
         release: The release.
         gpu: The flavour.
         arch: `x86_64` or `aarch64`.
         workdir: The working directory.
-        env: Environment variables of every image. A value may refer to the base's: `${PATH}`.
-        env_from_full: More of them, whose values only the full image tells: `label:NAME` or `env:NAME` there.
-        build_env: Variables that are of use while packages are installed; compose.py leaves them in the image.
-        cpu_env: For the CPU flavour, made of the GPU full image: what keeps the server from looking for a GPU.
-            Not compose.py's: the CPU-only full image's entry point, which nobody can pull, does the like.
+        env: Environment variables of every image. A value may refer to a variable of the base: `${PATH}`.
+        env_from_full: Variables whose values come from the full image's configuration: `label:NAME` or `env:NAME`.
+        cpu_env: Variables of the CPU flavour, which keep the server from looking for a GPU. compose.py has none: it
+            relies on the entry point of the CPU-only full image, which is not published.
         labels: Labels of every image.
-        labels_from_full: Labels that are taken over from the full image.
-        sagemaker_labels: Labels where the full image can serve for SageMaker; compose.py writes the first only.
-        sagemaker_copies: What is copied in that case.
-        core_copies: The server.
-        left_out: Paths of the full image that compose.py leaves behind without a word.
-        context_copies: The entry point as compose.py copies it, from a clone of the server's repository.
-        entrypoint_files: Where the full image has these: files and folders, which keep their paths.
+        labels_from_full: Names of labels whose values come from the full image's configuration.
+        sagemaker_labels: Labels for SageMaker; compose.py writes the first only.
+        sagemaker_copies: Files for SageMaker, copied where the full image has them.
+        core_copies: The server's files.
+        entrypoint_files: Files and folders of the entry point in the full image; they keep their paths.
         entrypoint: The entry point.
-        entrypoint_inherited: Whether compose.py leaves it and its program to the min image, which has the same.
-        chown: The owner that copied files are given; None where they are root's.
-        user: The user.
+        chown: The owner of copied files; None for root.
+        user: The server's account.
         apt: The distribution's packages of every image.
         cuda_apt: Packages of every image that come from *repository*.
-        boost: The version of Boost that is compiled into every image; nothing there needs it to run.
-        repository: NVIDIA's packages.
-        dcgm: None in the CPU flavour.
-        dlopen: As `Component.dlopen`, for the server itself.
-        components: The components of the release, with what each of them adds.
+        repository: NVIDIA's package repository.
+        dcgm: DCGM; None in the CPU flavour.
+        dlopen: Libraries that the server opens at run time, as in `Component.dlopen`.
+        components: The components of the release, with the environment, packages and files that each adds.
     """
 
     release: Release
@@ -196,47 +189,42 @@ class Recipe:
     workdir: str
     env: Mapping[str, str]
     env_from_full: Mapping[str, str]
-    build_env: Mapping[str, str]
     cpu_env: Mapping[str, str]
     labels: Mapping[str, str]
     labels_from_full: tuple[str, ...]
     sagemaker_labels: Mapping[str, str]
-    sagemaker_copies: tuple[Copy, ...]
-    core_copies: tuple[Copy, ...]
-    left_out: tuple[str, ...]
-    context_copies: tuple[Copy, ...]
+    sagemaker_copies: tuple[FileCopy, ...]
+    core_copies: tuple[FileCopy, ...]
     entrypoint_files: tuple[str, ...]
     entrypoint: tuple[str, ...]
-    entrypoint_inherited: bool
     chown: str | None
-    user: User
+    user: ServerUser
     apt: tuple[str, ...]
     cuda_apt: tuple[str, ...]
-    boost: str | None
-    repository: Repository
+    repository: PackageRepository
     dcgm: Dcgm | None
     dlopen: tuple[str, ...]
     components: tuple[Component, ...]
 
     @property
     def core_files(self) -> tuple[str, ...]:
-        """The plain files among *core_copies*, by name: licences and the version."""
+        """The names of the single files among *core_copies*: licenses and the version."""
         return tuple(copy.source.rpartition("/")[2] for copy in self.core_copies if copy.destination == ".")
 
     def env_with(self, components: Iterable[Component]) -> dict[str, str]:
-        """Return *env* with what *components* add in this flavour, in their order.
+        """Return *env* extended by the variables of *components* in this flavour, in their order.
 
-        A value that refers to its own variable takes in the one before it, so that each variable comes once. The
-        base's value is referred to as it is by one component alone: `${LD_LIBRARY_PATH}`.
+        A reference to an earlier value of the same variable is replaced by that value, so that each variable occurs
+        once. The first value's reference to the base remains: `${LD_LIBRARY_PATH}`.
         """
         env = dict(self.env)
         here = {(item.kind, item.name): item for item in self.components}
         for chosen in components:
             for name, value in here.get((chosen.kind, chosen.name), chosen).env:
-                env[name] = _taking_in(env[name], name, value) if name in env else value
+                env[name] = _appended(env[name], name, value) if name in env else value
         return env
 
 
-def _taking_in(before: str, name: str, value: str) -> str:
-    """Return *value* with *before* where it refers to *name*: `$NAME` or `${NAME}`."""
+def _appended(before: str, name: str, value: str) -> str:
+    """Return *value* with each reference to *name*, `$NAME` or `${NAME}`, replaced by *before*."""
     return re.sub(rf"\$(?:{name}\b|{{{name}}})", before.replace("\\", r"\\"), value)

@@ -1,4 +1,4 @@
-"""The user's own component entries: plain mappings, checked key by key and turned into rows like the catalog's."""
+"""User entries: components that a user describes as mappings, checked key by key and turned into catalog rows."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import attrs
 
-from tritonbuild.catalog.names import ARCHITECTURES, FOLDERS, check_kind, check_platform, is_name, is_release
-from tritonbuild.catalog.tables import Row, read
+from tritonbuild.catalog.names import ARCHITECTURES, check_kind, is_name, is_release
+from tritonbuild.catalog.tables import Row, load_table
 from tritonbuild.errors import InvalidInputError, UnknownNameError
-from tritonbuild.wellknown import SERVER, VARIABLE
+from tritonbuild.wellknown import COMPONENT_FOLDERS, SERVER, VARIABLE
 
 _SEGMENT = r"(?!\.\.?(?:/|$))[A-Za-z0-9._+-]+"
 
@@ -22,7 +22,7 @@ def _like(pattern: str) -> Callable[[str], bool]:
 
 @attrs.frozen
 class _Form:
-    """What a key of an entry takes: in words, and the check of one text."""
+    """The form of a key's value: its description for messages, and the check of one text."""
 
     expected: str
     matches: Callable[[str], bool]
@@ -33,22 +33,22 @@ _LISTS: Final[Mapping[str, _Form]] = {
     "apt": _Form("names of distribution packages", _like(r"[a-z0-9][a-z0-9+.-]+(?:=[A-Za-z0-9.+:~-]+)?")),
     "dlopen": _Form("names of libraries", _like(r"[A-Za-z0-9_*?][A-Za-z0-9._+*?-]*")),
     "images": _Form("names of image variants", is_name),
-    "notes": _Form("texts of one line", str.isprintable),
+    "notes": _Form("lines of text", str.isprintable),
     "pip": _Form("pip requirements", _like(r"[A-Za-z0-9][\x20-\x7e]*")),
     "platforms": _Form(f"platforms: {', '.join(ARCHITECTURES)}", ARCHITECTURES.__contains__),
     "requires": _Form("names of Triton backends", is_name),
 }
 _TEXTS: Final[Mapping[str, _Form]] = {
-    "description": _Form("a text of one line", str.isprintable),
+    "description": _Form("a line of text", str.isprintable),
     "directory": _Form(f"a path below {SERVER}", _like(rf"{_SEGMENT}(?:/{_SEGMENT})*")),
     "from": _Form("a release, YY.MM", is_release),
     "name": _Form("a component name", is_name),
     "to": _Form("a release, YY.MM", is_release),
-    "version": _Form("a text of one line", str.isprintable),
+    "version": _Form("a line of text", str.isprintable),
 }
 _SWITCHES: Final = ("cpu", "gpu", "replace")
 KEYS: Final = tuple(sorted([*_LISTS, *_TEXTS, *_SWITCHES, "env", "kind"]))
-"""The keys that an entry can have."""
+"""All keys of an entry."""
 
 
 def rows(entries: Iterable[Mapping[str, Any]]) -> tuple[Row, ...]:
@@ -56,41 +56,42 @@ def rows(entries: Iterable[Mapping[str, Any]]) -> tuple[Row, ...]:
 
     Raises:
         UnknownNameError: A key, a kind of component or an image variant is not known.
-        InvalidInputError: A value is not what its key takes, or an entry has no name.
+        InvalidInputError: A value does not have the form of its key, or an entry has no name.
     """
-    return tuple(_row(entry, place) for place, entry in enumerate(entries, 1))
+    return tuple(_row(entry, number) for number, entry in enumerate(entries, 1))
 
 
 def title_of(row: Row) -> str:
-    """Return how messages call the entry of *row*."""
+    """Return the title of the entry in *row*, for messages."""
     return f"component entry {row['name']}"
 
 
-def _row(entry: Mapping[str, Any], place: int) -> Row:
+def _row(entry: Mapping[str, Any], number: int) -> Row:
     if not isinstance(entry, Mapping):
-        raise InvalidInputError(f"component entry {place} is not a table: {entry!r}")
+        raise InvalidInputError(f"component entry {number} is not a table: {entry!r}")
     name = entry.get("name")
-    title = f"component entry {name if isinstance(name, str) and is_name(name) else place}"
+    title = f"component entry {name if isinstance(name, str) and is_name(name) else number}"
     _check(title, entry)
     kind = entry.get("kind", "backend")
     lists = {key: tuple(entry.get(key, ())) for key in _LISTS}
     devices = " ".join(device for device in ("gpu", "cpu") if entry.get(device, True))
     platforms = lists["platforms"] if "platforms" in entry else tuple(ARCHITECTURES)
     if not devices or not platforms:
-        raise InvalidInputError(f"{title} runs nowhere", hint="let gpu or cpu be true, and name a platform")
+        lacking = "platform" if devices else "device"
+        raise InvalidInputError(f"{title} has no {lacking}", hint="set gpu or cpu to true and name a platform")
     if entry.get("from", "") > entry.get("to", "99.99"):
-        raise InvalidInputError(f"{title} ends before it begins: {entry['from']} to {entry['to']}")
+        raise InvalidInputError(f"{title}: from {entry['from']} is later than to {entry['to']}")
     bounds = {key: entry[key] for key in ("from", "to") if key in entry}
     return {
         **bounds,
-        "own": True,
+        "custom": True,
         "replace": entry.get("replace", False),
         "kind": kind,
         "name": name,
         "aliases": lists["aliases"],
         "description": entry.get("description", ""),
-        "directory": [{"value": entry.get("directory", f"{FOLDERS[kind]}/{name}")}],
-        "on": {check_platform(platform): devices for platform in platforms},
+        "directory": [{"value": entry.get("directory", f"{COMPONENT_FOLDERS[kind]}/{name}")}],
+        "on": dict.fromkeys(platforms, devices),
         "images": lists["images"] or ("full",),
         "requires": lists["requires"],
         "framework_version": entry.get("version"),
@@ -103,7 +104,7 @@ def _row(entry: Mapping[str, Any], place: int) -> Row:
 
 
 def _check(title: str, entry: Mapping[str, Any]) -> None:
-    """Raise for the first key or value of *entry* that cannot be used."""
+    """Raise an error for the first key or value of *entry* that is unknown or malformed."""
     for key in entry:
         if key not in KEYS:
             raise UnknownNameError("key", str(key), KEYS, where=f"in {title}")
@@ -116,7 +117,7 @@ def _check(title: str, entry: Mapping[str, Any]) -> None:
             _check_env(title, value)
         else:
             _check_one(title, key, value)
-    variants = read("releases")["variants"]
+    variants = load_table("releases")["variants"]
     for name in entry.get("images", ()):
         if name not in variants:
             raise UnknownNameError("image variant", name, variants, where=f"in {title}")
@@ -142,7 +143,7 @@ def _check_list(title: str, key: str, value: object) -> None:
 
 
 def _check_env(title: str, value: object) -> None:
-    expected = "a table of variables, each with a text of one line"
+    expected = "a table of variables, each with a line of text"
     if not isinstance(value, Mapping):
         raise _wrong(title, "env", value, expected)
     is_variable = _like(VARIABLE)

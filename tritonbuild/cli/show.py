@@ -181,16 +181,16 @@ def _component(component: Component) -> dict[str, Any]:
         "version": component.version,
         "description": component.description,
         "notes": list(component.notes),
-        "own": component.own,
+        "own": component.custom,
     }
 
 
 def _line(component: Component, catalog: Catalog) -> str:
     """Return what a list says of a component."""
-    text = component.description or ("an entry of yours" if component.own else "-")
+    text = component.description or ("an entry of yours" if component.custom else "-")
     remarks = [f"needs {name}" for name in component.requires]
     remarks += [] if "full" in component.images else [f"in {' and '.join(component.images)} images alone"]
-    if component.last != catalog.newest() and not component.own:
+    if component.last != catalog.newest() and not component.custom:
         remarks.append(f"until {component.last}")
     return f"{text} ({'; '.join(remarks)})" if remarks else text
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from tritonbuild.wellknown import SERVER
+
 NVIDIA_REGISTRY: Final = "nvcr.io/nvidia"
 PLATFORM: Final = "linux/amd64"
 """The platform of a composition that names none; never the platform of the machine."""
@@ -16,7 +18,7 @@ SOURCE_NAMES: Final = ("full", "min", "gpu-min", "sdk")
 FIRST_WITH_PYTHON: Final = "23.09"
 """The first release whose full image has /opt/tritonserver/python."""
 
-HEADERS: Final = "/opt/tritonserver/include"
+HEADERS: Final = f"{SERVER}/include"
 """The headers for compiling backends."""
 CLIENTS: Final = "/workspace/install"
 """Programs, libraries and Python packages of clients, in the sdk image; docs/quick_start.md of the client's repository
@@ -24,7 +26,7 @@ and Dockerfile.sdk of the server's."""
 CA_CERTIFICATES: Final = "/etc/ssl/certs/ca-certificates.crt"
 """Read by the server for model repositories in S3, GCS and Azure."""
 
-FEATURE_FOLDERS: Final = {"python": "/opt/tritonserver/python", "sources": "/opt/tritonserver/third-party-src"}
+FEATURE_FOLDERS: Final = {"python": f"{SERVER}/python", "sources": f"{SERVER}/third-party-src"}
 FEATURE_LIBRARIES: Final = {
     "allocators": ("libjemalloc.so*", "libtcmalloc*.so*"),
     "dcgm": ("libdcgm*.so*", "libnvperf_dcgm_host.so*"),

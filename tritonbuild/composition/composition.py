@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from tritonbuild import additions, parameters
-from tritonbuild.additions import OwnFolder
+from tritonbuild.additions import ComponentFolder
 from tritonbuild.catalog import BUILTIN, Catalog, Component
 from tritonbuild.composition import fields, resolution
 from tritonbuild.composition.choices import (
@@ -22,6 +22,7 @@ from tritonbuild.composition.choices import (
 )
 from tritonbuild.errors import InvalidInputError, UnknownNameError
 from tritonbuild.reference import Reference, parse_registry
+from tritonbuild.wellknown import COMPONENT_FOLDERS
 
 
 @attrs.frozen(kw_only=True)
@@ -97,7 +98,7 @@ class Composition:
     catalog: Catalog = attrs.field(default=BUILTIN, repr=False, eq=False)
     components: tuple[Component, ...] = attrs.field(init=False, repr=False)
     """The chosen components with those they require, as the catalog describes them, the user's own among them."""
-    own: tuple[OwnFolder, ...] = attrs.field(init=False, repr=False)
+    own: tuple[ComponentFolder, ...] = attrs.field(init=False, repr=False)
     """Those that are folders of the user's."""
     variant: str = attrs.field(init=False, repr=False)
     """Which of the release's images with everything holds the components."""
@@ -211,7 +212,7 @@ class Composition:
 
     def context(self) -> tuple[tuple[str, Path], ...]:
         """Return the build context: the paths in it, and the user's folders and files that go there."""
-        entries = [(f"{resolution.FOLDERS[folder.kind]}/{folder.name}", folder.path) for folder in self.own]
+        entries = [(f"{COMPONENT_FOLDERS[folder.kind]}/{folder.name}", folder.path) for folder in self.own]
         entries += [(f"wheels/{path.name}", path) for path in self.wheels]
         entries += [(f"requirements/{number}.txt", path) for number, path in enumerate(self.requirements)]
         entries += [("models", path) for path in self.models]

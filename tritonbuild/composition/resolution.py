@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
 
 import attrs
 
 from tritonbuild import additions
-from tritonbuild.additions import OwnFolder
+from tritonbuild.additions import ComponentFolder
 from tritonbuild.catalog import KINDS, Catalog, Component, check_name
 from tritonbuild.errors import InvalidInputError
-
-FOLDERS: Final = {"backend": "backends", "repoagent": "repoagents", "cache": "caches"}
-"""Kind of a component -> its folder, in /opt/tritonserver and in the build context."""
+from tritonbuild.wellknown import COMPONENT_FOLDERS
 
 
 @attrs.frozen(kw_only=True)
@@ -37,7 +34,7 @@ class Resolution:
     """
 
     components: tuple[Component, ...]
-    own: tuple[OwnFolder, ...]
+    own: tuple[ComponentFolder, ...]
     notes: tuple[str, ...]
 
     def of_release(self) -> tuple[Component, ...]:
@@ -57,7 +54,7 @@ def resolve(target: Target, wanted: Iterable[tuple[str, str]]) -> Resolution:
     for kind, text in wanted:
         name, equals, folder = text.partition("=")
         if equals:
-            own.append(additions.own_folder(kind, check_name(kind, name), folder))
+            own.append(additions.component_folder(kind, check_name(kind, name), folder))
             chosen.append(_component(own[-1], target))
             if any(component.name == name for component in catalog.components(version, kind=kind)):
                 notes.append(f"{KINDS[kind]} {name!r} is the folder {str(own[-1].path)!r}, not the release's")
@@ -81,17 +78,17 @@ def variant(target: Target, components: Iterable[Component]) -> tuple[str, str]:
     return name, f"{' and '.join(special) or 'the selection'} is in the {name!r} image alone, which is taken"
 
 
-def _component(folder: OwnFolder, target: Target) -> Component:
+def _component(folder: ComponentFolder, target: Target) -> Component:
     """Return a user's folder as a component."""
     return Component(
         kind=folder.kind,
         name=folder.name,
-        directory=f"{FOLDERS[folder.kind]}/{folder.name}",
+        directory=f"{COMPONENT_FOLDERS[folder.kind]}/{folder.name}",
         first=target.version,
         last=target.version,
         platforms=(target.platform,),
         gpu=True,
         cpu=True,
         requires=("python",) if folder.python_based else (),
-        own=True,
+        custom=True,
     )

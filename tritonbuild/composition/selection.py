@@ -19,10 +19,11 @@ from tritonbuild.composition.choices import (
 )
 from tritonbuild.composition.composition import Composition
 from tritonbuild.reference import Reference, parse_reference
+from tritonbuild.wellknown import SERVER
 
 _TENSORFLOW: Final = frozenset({"tensorflow", "tensorflow1", "tensorflow2"})
 """The backends whose variables compose.py gives to every image."""
-_DALI_PACKAGES: Final = "/opt/tritonserver/backends/dali/wheel/dali:$PYTHONPATH"
+_DALI_PACKAGES: Final = f"{SERVER}/backends/dali/wheel/dali:$PYTHONPATH"
 """The dali backend's Python packages; compose.py sets this from 24.05 on alone."""
 
 
@@ -91,7 +92,7 @@ class Selection:
 
 def select(composition: Composition) -> Selection:
     """Look up the recipe and the source images of *composition*."""
-    arch = {"linux/amd64": "x86_64"}.get(composition.platform or PLATFORM, "aarch64")
+    arch = composition.platform or PLATFORM
     recipe = composition.catalog.recipe(composition.container_version, gpu=composition.enable_gpu, arch=arch)
     return Selection(composition=composition, recipe=recipe, sources=sources(composition))
 

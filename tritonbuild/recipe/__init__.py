@@ -1,4 +1,8 @@
-"""Composition to Containerfile: the multi-stage build that takes chosen files out of the source images."""
+"""Recipes: the Containerfile of a composition, as a multi-stage build that any OCI builder runs.
+
+In: a `Composition`. Out: the text of a Containerfile, the same for equal compositions; it contains the shell scripts in
+`scripts/`. Callers: `api.get_containerfile` and every build with an engine that reads Containerfiles.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,10 @@ __all__ = ["containerfile"]
 
 
 def containerfile(composition: Composition) -> str:
-    """Return the Containerfile that composes *composition*: the same text for an equal composition."""
+    """Return the text of the Containerfile for *composition*."""
     selection = select(composition)
     chosen = ", ".join(f"{c.kind} {c.name}" for c in composition.components)
-    context = ", ".join(dict.fromkeys(place for place, _ in composition.context()))
+    context = ", ".join(dict.fromkeys(path for path, _ in composition.context()))
     needs = f"Needs {f'a build context with {context}' if context else 'no build context'}"
     stages = copying.stages if composition.runtime == "copy" else installing.stages
     header = [

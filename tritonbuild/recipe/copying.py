@@ -1,21 +1,21 @@
-"""The `copy` runtime: what the components need comes out of the full image.
+"""The `copy` runtime: stages that copy the runtime of the chosen components out of the full image.
 
-Stages, all from images alone, with no network and, but for what the user adds, an empty build context:
+The build needs no network and, unless the user adds files, an empty build context. Its stages:
 
 `full`
-    the image with everything.
+    the full image.
 `packages`
-    on the full image, where the user wants packages of pip: the full image with these.
+    on `full`, if the user adds Python packages: installs them with pip.
 `base-content`
-    on the base: what it has, and its accounts with the server's user.
+    on the base: lists its libraries and files, and adds the server's account to its accounts.
 `runtime`
-    on the full image: what the chosen components need and the base lacks.
+    on `full` or `packages`: collects the runtime of the chosen components that the base lacks.
 `sdk`, `clients`
-    where the user wants clients: the image that has them, and on it what they need and the base lacks.
+    if the user adds clients: the sdk image, and on it the runtime of the clients that the base lacks.
 `composed`
     the base with the server, the components (a layer each) and the runtime.
 `check`
-    on `composed`: the loader's cache, and the search for libraries that are missing, which fails the build.
+    on `composed`: renews the loader's cache and fails the build if a library is missing.
 last
     `composed` with the loader's cache.
 """
@@ -28,7 +28,7 @@ from tritonbuild.recipe import parts
 
 
 def stages(selection: Selection) -> list[Stage]:
-    """Return the stages of a build that copies."""
+    """Return the stages of a build with the `copy` runtime."""
     composition, sources = selection.composition, selection.sources
     calls = parts.pip_calls(composition)
     packages = Stage(base="full", name="packages", instructions=(Word("USER", "root"), *parts.pip(composition, calls)))
@@ -56,7 +56,7 @@ def stages(selection: Selection) -> list[Stage]:
 
 
 def _clients(selection: Selection) -> list[Stage]:
-    """Return the stages that clients come from; none where they are not wanted."""
+    """Return the stages for clients; none if the composition has no clients."""
     if not selection.composition.has("clients"):
         return []
     instructions = (
@@ -74,8 +74,8 @@ def _runtime(selection: Selection, base: str) -> Stage:
     composition = selection.composition
     folders = [c.directory for c in composition.components if c.directory]
     opened = [*selection.opened(), *(name for c in composition.components for name in c.dlopen)]
-    own = [
-        parts.brought(component, composition, parts.ROOT)
+    added = [
+        parts.component_copy(component, composition, parts.ROOT)
         for component in composition.components
         if composition.is_own(component)
     ]
@@ -84,7 +84,7 @@ def _runtime(selection: Selection, base: str) -> Stage:
         name="runtime",
         instructions=(
             Word("USER", "root"),
-            *own,
+            *added,
             Copy(sources=("/tritonbuild/",), target="/tritonbuild/base/", from_stage="base-content"),
             parts.script(
                 "runtime.sh",
@@ -100,7 +100,7 @@ def _composed(selection: Selection, base: str) -> Stage:
     composition = selection.composition
     clients = [
         Copy(sources=(CLIENTS,), target=CLIENTS, from_stage="sdk", chown=parts.ROOT),
-        # before the server's: of a library that both bring, the server's stays
+        # before the server's runtime, whose version of a shared library takes precedence
         Copy(sources=("/tritonbuild/runtime/",), target="/", from_stage="clients"),
     ]
     return Stage(

@@ -1,18 +1,18 @@
-"""The `install` runtime: the distribution's packages, NVIDIA's and pip's, as the release's compose.py has them.
+"""The `install` runtime: stages that install the packages that the release's compose.py installs.
 
 Stages:
 
 `full`, `gpu-min`
-    the image with everything; for CPU compositions that need files of it, the GPU flavour's min image.
+    the full image; for CPU compositions that need files of it, the GPU flavour's min image.
 `extras`
-    on the full image: files that not every full image has, where this one has them.
+    on `full`: collects files that not every full image has.
 `composed`
-    the base with packages, the user, the server and the components.
+    the base with packages, the server's account, the server and the components.
 `check`, last
     as with `copy`.
 
-What is installed is decided by the release and the target platform; the scripts look at the base they run in, never
-at the machine that wrote the Containerfile. docs/from-compose.md lists where this differs from compose.py on purpose.
+The release and the target platform decide which packages are installed. The scripts examine the base in which they
+run, never the machine that writes the Containerfile. docs/from-compose.md lists the differences from compose.py.
 """
 
 from __future__ import annotations
@@ -25,19 +25,18 @@ from tritonbuild.recipe import parts
 
 _DCGM_LIBRARIES: Final = ("libdcgm*.so.*",)
 _SERVER_LIBRARIES: Final = ("libcudart.so.*", "libdcgm.so.*")
-"""What the server of the GPU flavour is linked to, and a base for CPUs does not have: the CPU-only full image, which
-compose.py reckons with, is not published."""
+"""Libraries that the GPU flavour's server is linked to and a CPU base lacks. compose.py expects the CPU-only full
+image, which is not published."""
 
 ADDED_PACKAGES: Final = ("ca-certificates",)
-"""Beside compose.py's: what curl, and the server with S3, GCS and Azure, cannot do without."""
-
+"""Packages in addition to compose.py's: curl, and the server with S3, GCS or Azure, need certificates."""
 
 ADDED_FOR: Final = {"pytorch": ("libgomp1",)}
-"""What a backend is linked to and compose.py has not in every release: not before 22.04."""
+"""Packages of libraries that a backend is linked to; compose.py installs this one from 22.04 on only."""
 
 
 def stages(selection: Selection) -> list[Stage]:
-    """Return the stages of a build that installs."""
+    """Return the stages of a build with the `install` runtime."""
     sources = selection.sources
     gpu_min = [Stage(base=str(sources["gpu-min"]), name="gpu-min")] if "gpu-min" in sources else []
     return [
@@ -69,7 +68,7 @@ def _composed(selection: Selection, base: str) -> Stage:
         *parts.pip(composition, [*calls, *parts.pip_calls(composition)]),
         *([parts.script("compat.sh")] if recipe.gpu else []),
         *(
-            Copy(sources=(copy.source,), target=_place(copy.source, copy.destination), from_stage="gpu-min")
+            Copy(sources=(copy.source,), target=_target(copy.source, copy.destination), from_stage="gpu-min")
             for component in composition.components
             for copy in component.copies
         ),
@@ -80,13 +79,13 @@ def _composed(selection: Selection, base: str) -> Stage:
     return Stage(base=base, name="composed", instructions=tuple(instructions))
 
 
-def _place(source: str, destination: str) -> str:
-    """Return the file that *source* becomes; compose.py's `FOLDER/.` keeps its name."""
+def _target(source: str, destination: str) -> str:
+    """Return the path of the copy of *source*; compose.py writes `FOLDER/.` for a file that keeps its name."""
     return f"{destination[:-1]}{source.rpartition('/')[2]}" if destination.endswith("/.") else destination
 
 
 def _packages(selection: Selection) -> list[str]:
-    """Return the arguments of packages.sh."""
+    """Return the arguments of `packages.sh`."""
     composition, recipe = selection.composition, selection.recipe
     added = [*ADDED_PACKAGES, *(name for c in composition.components for name in ADDED_FOR.get(c.name, ()))]
     names = [*recipe.apt, *added, *(name for c in composition.components for name in c.apt)]

@@ -1,4 +1,4 @@
-"""What both runtimes have in common: scripts, the server's files, the environment, how the image ends."""
+"""Instructions and stages that both runtimes share: scripts, the server's files, the environment, the last stages."""
 
 from __future__ import annotations
 
@@ -11,54 +11,55 @@ from tritonbuild.containerfile import Comment, Copy, Entrypoint, Env, Fragment, 
 from tritonbuild.wellknown import SERVER
 
 ROOT: Final = "0:0"
+"""The owner `root`, in numbers: a base need not have account files."""
 
 
 def script(name: str, *arguments: str) -> Script:
-    """Return the instruction that runs a script of ours."""
+    """Return the instruction that runs the script *name* of `scripts/`."""
     text = (pkgutil.get_data("tritonbuild", f"scripts/{name}") or b"").decode()
     return Script(name=name, text=text, arguments=arguments)
 
 
-def copied(path: str, owner: str) -> Copy:
-    """Copy a folder or file of the full image to the same path."""
+def copy_from_full(path: str, owner: str) -> Copy:
+    """Return the instruction that copies a folder or file of the full image to the same path."""
     return Copy(sources=(path,), target=path, from_stage="full", chown=owner)
 
 
-def brought(component: Component, composition: Composition, owner: str) -> Copy:
-    """Copy a component, out of the full image or the build context, to its place."""
+def component_copy(component: Component, composition: Composition, owner: str) -> Copy:
+    """Return the instruction that copies a component out of the full image or the build context."""
     target = f"{SERVER}/{component.directory}"
     if composition.is_own(component):
         return Copy(sources=(f"{component.directory}/",), target=f"{target}/", chown=owner)
-    return copied(target, owner)
+    return copy_from_full(target, owner)
 
 
 def server(selection: Selection, owner: str, *, headers: bool) -> list[Instruction]:
-    """Return the instructions that copy entry point, server and components."""
+    """Return the instructions that copy the entry point, the server and the components."""
     composition, recipe = selection.composition, selection.recipe
     folders = [copy.source for copy in recipe.core_copies if copy.source.rpartition("/")[2] not in recipe.core_files]
     if not headers:
         folders.remove(HEADERS)
     folders += selection.feature_folders()
     return [
-        *(copied(path, ROOT) for path in recipe.entrypoint_files),
+        *(copy_from_full(path, ROOT) for path in recipe.entrypoint_files),
         Copy(
             sources=tuple(f"{SERVER}/{name}" for name in recipe.core_files),
             target=f"{SERVER}/",
             from_stage="full",
             chown=owner,
         ),
-        *(copied(folder, owner) for folder in folders),
-        *(brought(component, composition, owner) for component in composition.components if component.directory),
+        *(copy_from_full(folder, owner) for folder in folders),
+        *(component_copy(component, composition, owner) for component in composition.components if component.directory),
     ]
 
 
 def environment(selection: Selection) -> Env:
-    """Return the image's environment; values may refer to the base's."""
+    """Return the instruction for the image's environment; values can refer to the base's."""
     return Env(selection.variables(), expand=True)
 
 
 def pip_calls(composition: Composition) -> list[list[str]]:
-    """Return what the user wants of pip, as the words of its calls."""
+    """Return the arguments of each call of pip for the user's packages."""
     files = {str(path): f"/tritonbuild/wheels/{path.name}" for path in composition.wheels}
     words = [files.get(text, text) for text in composition.pip]
     words += [f"--requirement=/tritonbuild/requirements/{n}.txt" for n, _ in enumerate(composition.requirements)]
@@ -66,7 +67,7 @@ def pip_calls(composition: Composition) -> list[list[str]]:
 
 
 def pip(composition: Composition, calls: list[list[str]]) -> list[Instruction]:
-    """Return the instructions that install Python packages; none where there is no call."""
+    """Return the instructions that install Python packages with *calls* of pip; none without calls."""
     if not calls:
         return []
     words = [word for call in calls for word in ("--", *call)][1:]
@@ -76,13 +77,13 @@ def pip(composition: Composition, calls: list[list[str]]) -> list[Instruction]:
 
 
 def check(composition: Composition, *before: Instruction) -> Stage:
-    """Return the stage that renews the loader's cache and fails where a library is missing."""
+    """Return the stage that renews the loader's cache and fails the build if a library is missing."""
     run = script("check.sh", *composition.exempt_libraries)
     return Stage(base="composed", name="check", instructions=(Word("USER", "root"), *before, run))
 
 
 def last(selection: Selection) -> Stage:
-    """Return the stage that is the image."""
+    """Return the last stage, which is the image."""
     composition, recipe = selection.composition, selection.recipe
     instructions: list[Instruction] = [
         Copy(sources=("/tritonbuild/etc/ld.so.cache",), target="/etc/ld.so.cache", from_stage="check")
