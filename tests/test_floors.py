@@ -45,7 +45,7 @@ TO_SPLIT = {
     "oci.transport",
 }
 
-DEFERRED = {"cli.app", "cli.models", "modelrepo", "recipe"}
+DEFERRED = {"cli.app", "oci.archives", "cli.models", "modelrepo", "recipe"}
 """What may be imported inside a function: what many command lines do without, or load while an engine is probed, and
 the command line itself, which an interrupt may reach while it is loaded."""
 

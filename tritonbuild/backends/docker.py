@@ -15,7 +15,7 @@ from attrs import evolve
 
 from tritonbuild import flags
 from tritonbuild.atomic import beside, replacing
-from tritonbuild.backends import _archives, _options
+from tritonbuild.backends import _options
 from tritonbuild.backends._options import Output, cannot
 from tritonbuild.backends._probe import ask, at_once, json_object, require_space, require_version
 from tritonbuild.engine import Engine, Health
@@ -203,7 +203,13 @@ def saves(outputs: Sequence[Output], tags: Sequence[str]) -> Iterator[list[str]]
                 continue
             with beside(Path(output.dest)) as saved:
                 yield ["save", f"--output={saved}", *named]
-                _archives.oci_archive(str(saved), str(target), tags)
+                _to_layout(saved, target, tags)
+
+
+def _to_layout(saved: Path, target: Path, tags: Sequence[str]) -> None:
+    from tritonbuild.oci import archives  # noqa: PLC0415 - slow to load, and needed for this only
+
+    archives.to_layout(saved, target, tags)
 
 
 ENGINE: Final = Engine(

@@ -14,9 +14,19 @@ from typing import Any, BinaryIO, Final
 
 from tritonbuild.errors import InvalidInputError
 from tritonbuild.oci import descriptors
-from tritonbuild.oci.descriptors import Descriptor, broken, descriptor, from_json, to_json
-from tritonbuild.oci.files import FileSource, chunks, document_of, no_room
-from tritonbuild.oci.layouts import INDEX_FILE, LayoutOrigin, LayoutTarget, blob_name, choose
+from tritonbuild.oci.descriptors import Descriptor, broken, descriptor, from_json, to_json, verified
+from tritonbuild.oci.files import FileSource, chunks, document_of, no_room, open_files
+from tritonbuild.oci.layouts import (
+    INDEX_FILE,
+    LAYOUT,
+    LAYOUT_FILE,
+    LayoutOrigin,
+    LayoutTarget,
+    blob_name,
+    choose,
+    index_of,
+    named,
+)
 from tritonbuild.oci.targets import Content, Image
 from tritonbuild.reference import Reference, parse_reference
 
@@ -110,6 +120,32 @@ class DockerOrigin:
         digest = descriptors.digest_of(content)
         self._documents[digest] = content
         return digest
+
+
+def to_layout(saved: Path, target: Path, tags: Sequence[str]) -> None:
+    """Write what `docker save` wrote to *saved* to *target*, as an archive of an OCI layout, the image under *tags*.
+
+    The configuration and the layers stay byte for byte. Since version 25 docker saves such archives itself; these are
+    moved.
+
+    Raises:
+        TritonBuildError: *saved* is not an archive of one image.
+        OSError: One of the files cannot be read or written.
+    """
+    origin = open_origin(open_files(saved))
+    if isinstance(origin, LayoutOrigin):
+        saved.replace(target)
+        return
+    manifest, content = origin.manifest("")
+    document = from_json(content, what=f"{_MANIFEST} of {origin.name}")
+    blobs = [descriptor(one, what=origin.name) for one in (document["config"], *document["layers"])]
+    with target.open("wb") as out:
+        for blob in {blob.digest: blob for blob in (*blobs, manifest)}.values():
+            content_of = verified(origin.read(blob, 0, blob.size), blob, what=f"{blob.digest[:19]} of {origin.name}")
+            _member(out, blob_name(blob.digest), content_of, blob.size)
+        for name, content in ((LAYOUT_FILE, LAYOUT), (INDEX_FILE, index_of(named(manifest, tags)))):
+            _member(out, name, [content], len(content))
+        out.write(bytes(2 * _BLOCK))
 
 
 class ArchiveTarget:

@@ -21,6 +21,7 @@ from tritonbuild.oci.targets import Content, Image
 from tritonbuild.reference import Reference, is_digest, parse_reference
 
 INDEX_FILE: Final = "index.json"
+LAYOUT_FILE: Final = "oci-layout"
 LAYOUT: Final = to_json({"imageLayoutVersion": "1.0.0"})
 """The content of a layout's `oci-layout` file."""
 _IMAGE_NAME: Final = "io.containerd.image.name"
@@ -157,14 +158,10 @@ class LayoutTarget:
         # Written again even if the files exist: they may be damaged.
         for blob, content in ((image.config, image.config_content), (image.manifest, image.manifest_content)):
             self._write(self.path(blob.digest), [content])
-        self._write(self.folder / "oci-layout", [LAYOUT])
-        names = [_names(tag) for tag in tags]
+        self._write(self.folder / LAYOUT_FILE, [LAYOUT])
         with self._locked():
-            kept = [
-                one for one in self._entries() if one.get("annotations", {}).get(REF_NAME) not in {n[0] for n in names}
-            ]
-            entry = image.manifest.document()
-            added = [{**entry, "annotations": {REF_NAME: short, _IMAGE_NAME: long}} for short, long in names] or [entry]
+            kept = [one for one in self._entries() if one.get("annotations", {}).get(REF_NAME) not in tags]
+            added = named(image.manifest, tags)
             kept = [one for one in kept if one not in added]
             self._write(self.folder / INDEX_FILE, [index_of([*kept, *added])])
 
@@ -206,6 +203,8 @@ def manifests_of(index: bytes, *, what: str) -> list[dict[str, Any]]:
     return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
-def _names(tag: str) -> tuple[str, str]:
-    reference = parse_reference(tag)
-    return tag, str(reference)
+def named(manifest: Descriptor, tags: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the entries of a layout's index for an image: one for each tag, or one without a name."""
+    entry = manifest.document()
+    names = [{REF_NAME: tag, _IMAGE_NAME: str(parse_reference(tag))} for tag in tags]
+    return [{**entry, "annotations": annotations} for annotations in names] or [entry]
