@@ -8,8 +8,10 @@ INSTALLED := $(VENV)/installed
 REQUIRE ?=
 # Processes that share the tests; 0 for none but pytest's own.
 WORKERS ?= auto
-# More for pytest: make test ARGS="-k podman"
+# Further arguments: make test ARGS="-k podman"
 ARGS ?=
+# Another checkout, for make bench.
+AGAINST ?=
 
 .PHONY: demo test lint bench docs engines clean
 
@@ -29,8 +31,8 @@ lint: $(INSTALLED)  ## Check style, types, spelling, unused code and generated p
 	$(BIN)/vulture
 	$(BIN)/python docs/generate.py --check
 
-bench: $(INSTALLED)  ## Figures, as ratios in one run
-	$(BIN)/python -m benchmarks
+bench: $(INSTALLED)  ## Measure, as ratios in one run; AGAINST=DIR: compare this checkout with the one in DIR
+	$(BIN)/python -m $(if $(AGAINST),benchmarks.checkouts $(AGAINST),benchmarks) $(ARGS)
 
 docs: $(INSTALLED)  ## Write the generated pages anew
 	$(BIN)/python docs/generate.py

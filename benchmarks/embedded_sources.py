@@ -17,7 +17,6 @@ from tests import replica
 from tests.replica import layers, oci
 
 COMPONENTS: Final = tuple(f"big{number}" for number in range(10))
-NAME: Final = "tritonserver:24.10-py3-big"
 _PIECE: Final = 1 << 20
 
 

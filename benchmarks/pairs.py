@@ -1,4 +1,4 @@
-"""Time two commands in turn, A B A B, as whole processes, and compare them pair by pair."""
+"""Time two commands in turn, as whole processes, and compare them pair by pair."""
 
 from __future__ import annotations
 
@@ -7,70 +7,74 @@ import resource
 import statistics
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import attrs
+
+Argv: TypeAlias = Sequence[str | Path]
+
+
+@attrs.frozen(kw_only=True)
+class Cost:
+    """The seconds that one run took, and the CPU seconds of its processes."""
+
+    wall: float
+    cpu: float
 
 
 @attrs.frozen(kw_only=True)
 class Pair:
-    """The seconds that each run of two commands took, and of a processor's time at least."""
+    """The costs of two commands, run by run."""
 
-    first: tuple[float, ...]
-    second: tuple[float, ...]
-    first_cpu: float
-    second_cpu: float
-
-    @property
-    def ratio(self) -> float:
-        """The median of first / second, pair by pair."""
-        return statistics.median(a / b for a, b in zip(self.first, self.second, strict=True))
-
-    @property
-    def difference(self) -> float:
-        """The median of first - second, pair by pair, in seconds."""
-        return statistics.median(a - b for a, b in zip(self.first, self.second, strict=True))
+    first: tuple[Cost, ...]
+    second: tuple[Cost, ...]
 
     def __str__(self) -> str:
-        """Return the medians, the ratio and the difference, and that of the processor's time."""
-        first, second = statistics.median(self.first), statistics.median(self.second)
-        cpu = (self.first_cpu - self.second_cpu) * 1000
-        return (
-            f"{first:.3f} s / {second:.3f} s = {self.ratio:.2f}, {self.difference * 1000:+.0f} ms ({cpu:+.0f} of CPU)"
-        )
+        """Return the medians, and the medians of ratio and difference over the pairs."""
+        wall = _comparison([one.wall for one in self.first], [one.wall for one in self.second])
+        cpu = _comparison([one.cpu for one in self.first], [one.cpu for one in self.second])
+        return f"{wall}; CPU {cpu}"
 
 
-def seconds(argv: Sequence[str | Path], env: Mapping[str, str] | None = None) -> tuple[float, float]:
-    """Return how long a command takes, and how much of a processor's time with the processes that it waits for.
+def _comparison(first: Sequence[float], second: Sequence[float]) -> str:
+    ratio = statistics.median(a / b for a, b in zip(first, second, strict=True))
+    difference = statistics.median(a - b for a, b in zip(first, second, strict=True)) * 1000
+    medians = f"{statistics.median(first):.3f} s / {statistics.median(second):.3f} s"
+    return f"{medians} = {ratio:.2f} ({difference:+.0f} ms)"
+
+
+def cost(argv: Argv, env: Mapping[str, str] | None = None) -> Cost:
+    """Run a command and return its cost, with the processes that it waits for.
 
     Raises:
-        subprocess.CalledProcessError: It failed; a command that fails is not timed.
+        subprocess.CalledProcessError: The command failed; its cost would mean nothing.
     """
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.perf_counter()
-    # What an installation has written is read, and not compiled anew.
-    own = {**os.environ, **(env or {}), "PYTHONDONTWRITEBYTECODE": ""}
-    subprocess.run(argv, env=own, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+    # Compiled files are written by the run that does not count, and read by the others, as in an installation.
+    environment = {**os.environ, **(env or {}), "PYTHONDONTWRITEBYTECODE": ""}
+    subprocess.run(argv, env=environment, check=True, capture_output=True, stdin=subprocess.DEVNULL)
     wall = time.perf_counter() - started
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return wall, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    return Cost(wall=wall, cpu=after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
 
 
-def compare(
-    first: Sequence[str | Path],
-    second: Sequence[str | Path],
-    *,
-    runs: int = 9,
-    env: Mapping[str, str] | None = None,
-) -> Pair:
-    """Run both commands in turn *runs* times, after one that does not count."""
+def compare(first: Argv, second: Argv, *, runs: int = 9, env: Mapping[str, str] | None = None) -> Pair:
+    """Run both commands in turn *runs* times, after one run of each that does not count."""
     for argv in (first, second):
-        seconds(argv, env)
-    pairs = [(seconds(first, env), seconds(second, env)) for _ in range(runs)]
-    return Pair(
-        first=tuple(a for (a, _), _ in pairs),
-        second=tuple(b for _, (b, _) in pairs),
-        first_cpu=min(cpu for (_, cpu), _ in pairs),
-        second_cpu=min(cpu for _, (_, cpu) in pairs),
-    )
+        cost(argv, env)
+    return alternate(lambda _: cost(first, env), lambda _: cost(second, env), runs=runs)
+
+
+def alternate(first: Callable[[int], Cost], second: Callable[[int], Cost], *, runs: int) -> Pair:
+    """Call both with the number of the run, each first in every other run, so that neither gets the warmer machine."""
+    costs: list[tuple[Cost, Cost]] = []
+    for number in range(runs):
+        if number % 2:
+            later = second(number)
+            costs.append((first(number), later))
+        else:
+            costs.append((first(number), second(number)))
+    return Pair(first=tuple(a for a, _ in costs), second=tuple(b for _, b in costs))
