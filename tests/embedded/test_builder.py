@@ -19,7 +19,7 @@ from tests.replica import layers, oci
 from tests.tiny import images as tiny
 from tests.tiny.bench import Bench
 from tests.tiny.proxy import Proxy
-from tritonbuild.embedded.request import Component
+from tritonbuild.embedded.request import RequestedComponent
 from tritonbuild.oci.registry import Registries
 from tritonbuild.oci.transport import Settings
 from tritonbuild.reference import parse_reference
@@ -167,7 +167,7 @@ def test_an_engine_that_does_not_load(bench: Bench, tmp_path: Path, fake_program
     calls = fake_program("podman", "echo 'Error: no room'; echo 'in the storage' >&2; exit 125")
     done = bench.run(bench.request("a"), "--load=podman", "--tag=x:1", env={"TMPDIR": str(tmp_path)})
     assert (done.code, done.out) == (1, "")
-    assert done.err.splitlines()[-2] == "error: podman does not load the image: in the storage"
+    assert done.err.splitlines()[-2] == "error: podman cannot load the image: in the storage"
     assert calls.read_text().startswith("load\t--input\t")
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("tritonbuild-")] == []
     done = bench.run(bench.request("a"), "--load=nerdctl", "--tag=x:1", env={"PATH": "/nowhere"})
@@ -179,7 +179,7 @@ REFUSED = {
     "no such image": (("a",), ("--source=full=oci:/nowhere:x",), 2, "'/nowhere:x' does not exist"),
     "no such tag": (("a",), ("--source=full=oci:{layout}:nosuch",), 2, "has no image 'nosuch'"),
     "no such platform": (("a",), ("--platform=linux/arm64",), 2, "is for linux/amd64, not for linux/arm64"),
-    "no such output": (("a",), ("--output=type=local,dest=x",), 2, "'local' is not a type of output here"),
+    "no such output": (("a",), ("--output=type=local,dest=x",), 2, "the embedded engine has no output type 'local'"),
     "no such option": (("a",), ("--network=none",), 2, "unrecognized arguments: --network=none"),
     "a push without a tag": (("a",), ("--push",), 2, "a push needs a tag"),
 }
@@ -201,7 +201,7 @@ def test_another_holder_of_the_id(bench: Bench, tmp_path: Path) -> None:
     base = layers.write_layer(tree, blobs, "base")
     oci.write_index(tmp_path, {tiny.BASE: oci.ImageConfig(layers=[base], env={})})
     done = bench.run(attrs.evolve(bench.request("a"), base=f"oci:{tmp_path}"), layout_option(tmp_path / "out"))
-    assert (done.code, "user id 1000 is 'dev' in the base image" in done.err) == (1, True)
+    assert (done.code, "user id 1000 belongs to 'dev' in the base image" in done.err) == (1, True)
 
 
 @pytest.mark.integration
@@ -298,7 +298,7 @@ def test_memory_does_not_grow_with_a_layer(bench: Bench, tmp_path: Path) -> None
     place = f"oci:{tmp_path / 'layout'}"
     request = attrs.evolve(
         tiny.request(f"{place}:{tiny.FULL}", f"{place}:{tiny.BASE}", "a"),
-        components=[Component(title="backend big", folder=f"{SERVER}/backends/big")],
+        components=[RequestedComponent(title="backend big", folder=f"{SERVER}/backends/big")],
     )
     done = bench.run(request, layout_option(tmp_path / "out"))
     assert done.code == 0, done.err

@@ -83,7 +83,7 @@ def started(cache: Cache, *targets: Target) -> Delivery:
 
 
 @contextlib.contextmanager
-def given_up(cache: Cache, *targets: Target) -> Iterator[Delivery]:
+def abandoned(cache: Cache, *targets: Target) -> Iterator[Delivery]:
     """Yield a delivery that ends with an error."""
     with contextlib.suppress(NotImplementedError), started(cache, *targets) as running:
         yield running
@@ -109,7 +109,7 @@ def test_no_target_has_a_layer_before_all_is_planned(cache: Cache, layer: NewLay
 
 def test_a_layer_that_was_begun_in_vain(cache: Cache, layer: NewLayer) -> None:
     disk, repository = Recording(), Uploads()
-    with given_up(cache, disk, Push(repository)) as running:  # type: ignore[arg-type]
+    with abandoned(cache, disk, Push(repository)) as running:  # type: ignore[arg-type]
         running.begin([layer])
         assert repository.whole.wait(60)
     assert (disk.stored, repository.ended) == ([], [])
@@ -120,7 +120,7 @@ def test_a_layer_that_was_begun_in_vain(cache: Cache, layer: NewLayer) -> None:
             assert not thread.is_alive()
 
 
-def test_what_is_under_way_is_given_up(cache: Cache) -> None:
+def test_what_is_under_way_is_abandoned(cache: Cache) -> None:
     class Endless:
         name = "endless"
 
@@ -141,7 +141,7 @@ def test_what_is_under_way_is_given_up(cache: Cache) -> None:
         platform="linux/amd64",
     )
     disk = Recording()
-    with given_up(cache, disk) as running:
+    with abandoned(cache, disk) as running:
         running.take_over(image)
         assert disk.begun.wait(60)
     assert disk.stored == []

@@ -388,7 +388,7 @@ def test_a_plan_that_fails_when_writing_has_begun(bench: Bench, faulty: Proxy, t
     request = tiny.request(f"oci:{layout}:{tiny.FULL}", f"oci:{own}:{tiny.BASE}", "a", "b")
     folder = tmp_path / "out"
     done = bench.run(request, f"--tag={faulty.host}/failed/x:1", "--push", f"--output=type=oci-layout,dest={folder}")
-    assert (done.code, "user id 1000 is 'dev' in the base image" in done.err) == (1, True)
+    assert (done.code, "user id 1000 belongs to 'dev' in the base image" in done.err) == (1, True)
     # The base's layer does not wait for the plan; of the new ones no target has any.
     assert {path.name for path in (folder / "blobs" / "sha256").iterdir()} <= {base.digest.partition(":")[2]}
     ended = [path for method, path, _ in faulty.log if method == "PUT"]

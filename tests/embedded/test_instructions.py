@@ -70,7 +70,7 @@ WRONG = {
     "HEALTHCHECK NONE": "so it cannot do HEALTHCHECK of a fragment",
     "ENV A=1 B": "ENV A=1 B of the fragment is not NAME=VALUE",
     "ENV A": "ENV A of the fragment is not NAME=VALUE",
-    "ENV": "ENV of the fragment says nothing",
+    "ENV": "ENV of the fragment has no argument",
     "USER a b": "USER of the fragment takes one word, not 'a b'",
     "EXPOSE 0": "EXPOSE of the fragment has '0'",
     "EXPOSE 90000/tcp": "EXPOSE of the fragment has '90000/tcp'",

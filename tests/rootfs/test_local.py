@@ -14,7 +14,7 @@ from tests.replica import oci
 from tests.tiny import images as tiny
 from tests.tiny.bench import Bench, Outcome
 from tritonbuild.embedded.instructions import expanded
-from tritonbuild.embedded.request import Addition, Component, Request
+from tritonbuild.embedded.request import Addition, Request, RequestedComponent
 from tritonbuild.errors import InvalidInputError, TritonBuildError
 from tritonbuild.layers import reading
 from tritonbuild.layers.layerindex import GRAIN
@@ -49,7 +49,7 @@ def context(folder: Path, *, seconds: int = 0) -> Path:
 
 
 def wanted(bench: Bench, to: str = "/models") -> Request:
-    own = Component(title="backend a", folder=f"{SERVER}/backends/a", context="backends/a")
+    own = RequestedComponent(title="backend a", folder=f"{SERVER}/backends/a", context="backends/a")
     more = Addition(title="models", folder=to, context="models")
     return attrs.evolve(bench.request("b"), components=[own, *bench.request("b").components], additions=[more])
 
@@ -120,7 +120,10 @@ def test_a_folder_that_the_base_reaches_through_a_link(bench: Bench, tmp_path: P
     found = members(tmp_path / "out", done.digest, -1)
     assert found["tmp"].mode == 0o1777
     done = run(bench, tmp_path / "c", tmp_path / "out", to="/etc/passwd/models")
-    assert (done.code, "/etc/passwd is a file in the image" in done.err) == (2, True)
+    assert (done.code, "/etc/passwd is a file in the image, not a folder for /etc/passwd/models" in done.err) == (
+        2,
+        True,
+    )
 
 
 def test_a_context_without_the_folder(bench: Bench, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Layers laid over each other, against a plain model of what the image specification says."""
+"""Layers laid over each other, compared with a plain model of the image specification."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tritonbuild.oci.descriptors import Descriptor, digest_of
 from tritonbuild.rootfs.view import View
 
 Change = tuple[str, str, str]
-"""What (dir, file, link, remove, opaque), where, and for links what they name."""
+"""A change (dir, file, link, hard, remove, opaque), its path, and the target of a link."""
 
 
 def layer_of(changes: Sequence[Change]) -> Layer:
@@ -54,7 +54,7 @@ CHANGES = st.lists(st.tuples(st.sampled_from(["dir", "file", "remove", "opaque"]
 
 
 def modelled(layers: Sequence[Sequence[Change]]) -> dict[str, str]:  # noqa: C901 - the rules, one by one
-    """Return kind by path, by the words of the specification."""
+    """Return the kind of each path by the rules of the specification."""
     files: dict[str, str] = {}
 
     def remove(path: str, *, itself: bool = True) -> None:
@@ -115,8 +115,11 @@ def test_links_are_followed_inside() -> None:
 
 def test_hard_links_are_the_file_they_name() -> None:
     found = view([("file", "a", "")], [("file", "x", ""), ("hard", "y", "x"), ("hard", "z", "a")])
-    assert (found.place("y").layer, found.place("y").entry) == (found.place("x").layer, found.place("x").entry)
-    assert found.place("z").layer == 0
+    assert (found.entry_id("y").layer, found.entry_id("y").entry) == (
+        found.entry_id("x").layer,
+        found.entry_id("x").entry,
+    )
+    assert found.entry_id("z").layer == 0
 
 
 def test_hard_links_of_links_and_of_nothing() -> None:
@@ -131,6 +134,6 @@ def test_hard_links_of_links_and_of_nothing() -> None:
             ("hard", "folder", "e"),
         ],
     )
-    assert found.place("z")[:2] == found.place("y")[:2] == found.place("a")[:2]
-    assert found.place("z").named == 1
+    assert found.entry_id("z")[:2] == found.entry_id("y")[:2] == found.entry_id("a")[:2]
+    assert found.entry_id("z").named == 1
     assert [path for path in found if path in {"gone", "folder"}] == []

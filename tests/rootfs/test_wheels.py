@@ -20,7 +20,7 @@ from tests.replica import layers, oci
 from tests.replica.layers import Tree, file, symlink
 from tests.tiny import images as tiny
 from tests.tiny.bench import Bench, Outcome
-from tritonbuild.embedded.request import Component
+from tritonbuild.embedded.request import RequestedComponent
 from tritonbuild.wellknown import SERVER
 
 PACKAGES = "usr/local/lib/python3.11/dist-packages"
@@ -126,7 +126,7 @@ def run(bench: Bench, place: str, out: Path, *wheels: Path, options: tuple[str, 
         shutil.copy(path, context / "wheels")
     request = attrs.evolve(
         tiny.request(f"{place}:{tiny.FULL}", f"{place}:{tiny.BASE}"),
-        components=[Component(title="backend python", folder=f"{SERVER}/backends/python")],
+        components=[RequestedComponent(title="backend python", folder=f"{SERVER}/backends/python")],
         wheels=[f"wheels/{path.name}" for path in wheels],
     )
     return bench.run(request, f"--context={context}", f"--output=type=oci-layout,dest={out}", *options, **keywords)
@@ -192,8 +192,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "another processor": ({"tag": "cp311-cp311-manylinux_2_17_aarch64"}, "does not fit python3.11"),
     "a newer C library": ({"tag": "cp311-cp311-manylinux_2_34_x86_64"}, "does not fit python3.11"),
     "a newer Python": ({"python": ">=3.12"}, "needs Python >=3.12, and the image has python3.11"),
-    "what is not there": ({"requires": ("nosuch",)}, "needs nosuch, which the image lacks"),
-    "a newer one": ({"requires": ("numpy>=2",)}, "needs numpy>=2, which the image has 1.24.2 of"),
+    "what is not there": ({"requires": ("nosuch",)}, "requires nosuch, and the image lacks it"),
+    "a newer one": ({"requires": ("numpy>=2",)}, "requires numpy>=2, and the image has 1.24.2"),
     "a replacement": ({"name": "old"}, "would replace old 2.0"),
     "a requirement that is none": ({"requires": ("><",)}, "is damaged"),
     "something outside": ({"contents": {"../../evil": b"x"}}, "cannot be unpacked"),
@@ -230,6 +230,6 @@ def test_without_the_library(bench: Bench, place: str, tmp_path: Path) -> None:
     done = run(bench, place, tmp_path / "out", path, env={"PYTHONPATH": str(tmp_path / "fake")})
     assert done.code == 2
     assert done.err.splitlines()[-2:] == [
-        "error: wheels take the library 'installer', which is not installed",
+        "error: wheels need the Python package 'installer', which is not installed",
         "hint: pip install 'tritonbuild[wheels]'",
     ]

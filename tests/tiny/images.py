@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.replica import layers, oci
 from tests.replica.layers import Tree, directory, file, owned, symlink
-from tritonbuild.embedded.request import Component, Request
+from tritonbuild.embedded.request import Request, RequestedComponent
 from tritonbuild.wellknown import SERVER
 
 FULL, BASE = "tiny:full", "tiny:base"
@@ -90,7 +90,7 @@ def request(full: str, base: str, *names: str) -> Request:
         base=base,
         platform="linux/amd64",
         core=[f"{SERVER}/bin", f"{SERVER}/lib", f"{SERVER}/LICENSE"],
-        components=[Component(title=f"backend {name}", folder=f"{SERVER}/backends/{name}") for name in names],
+        components=[RequestedComponent(title=f"backend {name}", folder=f"{SERVER}/backends/{name}") for name in names],
         read=["/etc/app.conf"],
         env={"PATH": f"{SERVER}/bin:${{PATH}}", "MODE": "tiny"},
         labels={"org.opencontainers.image.version": "24.10"},

@@ -19,7 +19,7 @@ from tritonbuild.backends import _options
 from tritonbuild.backends._probe import require_space
 from tritonbuild.composition import HEADERS, Composition, select
 from tritonbuild.embedded import instructions
-from tritonbuild.embedded.request import Addition, Component, Request
+from tritonbuild.embedded.request import Addition, Request, RequestedComponent
 from tritonbuild.engine import Engine, Health
 from tritonbuild.errors import InvalidInputError, UnhealthyEngineError
 from tritonbuild.rootfs.accounts import Account
@@ -99,7 +99,7 @@ def document(composition: Composition) -> str:
         core=(*core, *selection.feature_folders()),
         optional=recipe.entrypoint_files,
         components=tuple(
-            Component(
+            RequestedComponent(
                 title=f"{one.kind} {one.name}",
                 folder=f"{SERVER}/{one.directory}",
                 opened=one.dlopen,

@@ -1,11 +1,11 @@
-"""The embedded engine's process: `python -m tritonbuild.embedded --file=REQUEST --tag=NAME ...`."""
+"""The process of the embedded engine: `python -m tritonbuild.embedded --file=REQUEST --tag=NAME ...`."""
 
 from __future__ import annotations
 
 import gc
 
 if __name__ == "__main__":
-    # Imports and planning make a hundred thousand objects that stay, and none of them cycles worth looking for.
+    # Imports and planning create a hundred thousand objects that stay; a search for cycles among them finds none.
     gc.disable()
 
 import argparse
@@ -26,7 +26,7 @@ import attrs
 from tritonbuild import dirs, process, threads
 from tritonbuild.embedded import arguments, memory, sbom
 from tritonbuild.embedded.builder import Builder, Built
-from tritonbuild.embedded.plan import Plan
+from tritonbuild.embedded.plan import ImagePlan
 from tritonbuild.embedded.request import Request, from_document
 from tritonbuild.errors import BuildFailedError, InvalidInputError, TritonBuildError, one_line
 from tritonbuild.layers.cache import Cache, default_folder
@@ -43,7 +43,7 @@ _LOAD_TIMEOUT = 1800.0
 
 
 def store() -> Path:
-    """Return the layout that gets images for which nothing else is said."""
+    """Return the layout for images without another target."""
     return dirs.data() / "images"
 
 
@@ -61,8 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\n".join(lines), file=sys.stderr)  # noqa: T201 - a process of its own
         return error.exit_code
     except OSError as error:
-        said = f"{error.strerror}: {error.filename}" if error.filename else str(error)
-        print(f"error: {said}", file=sys.stderr)  # noqa: T201 - a process of its own
+        message = f"{error.strerror}: {error.filename}" if error.filename else str(error)
+        print(f"error: {message}", file=sys.stderr)  # noqa: T201 - a process of its own
         return TritonBuildError.exit_code
     except KeyboardInterrupt:
         return 130
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
-    """End as if interrupted, so that what is half there is removed."""
+    """End as after an interrupt, so that incomplete files are removed."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     threads.stop()
@@ -94,12 +94,12 @@ def _run(options: argparse.Namespace) -> None:
 
     def say(line: str) -> None:
         if not options.quiet:
-            # In one piece, since several threads say something.
+            # One write for each line, since several threads report progress.
             sys.stderr.write(f"{line}\n")
             sys.stderr.flush()
 
     with (
-        # What is killed leaves it behind, so that it is made for wheels alone.
+        # A killed process leaves the folder behind, so only builds with wheels create one.
         tempfile.TemporaryDirectory(prefix="tritonbuild-") if request.wheels else contextlib.nullcontext() as scratch,
         Cache(folder, largest=arguments.size(options.cache_size)) as cache,
     ):
@@ -114,7 +114,7 @@ def _run(options: argparse.Namespace) -> None:
         )
         if options.plan_file:
             planned = _planned(builder.plan(request, *builder.sources(request), created=_epoch()))
-            Path(options.plan_file).write_text(json.dumps(planned), encoding="utf-8")
+            _write(options.plan_file, json.dumps(planned))
             return
         with _targets(options, outputs, registries) as (targets, archive):
             built = builder.build(request, targets, options.tag, annotations=annotations, created=_epoch())
@@ -123,19 +123,21 @@ def _run(options: argparse.Namespace) -> None:
             if archive is not None:
                 _load(options.load, archive, say)
             kept = [target for target in targets if not (isinstance(target, ArchiveTarget) and target.path == archive)]
-            places = [place for target in kept for place in target.locations(options.tag)]
-        _tell(options, built, places)
+            locations = [one for target in kept for one in target.locations(options.tag)]
+        _report(options, built, locations)
 
 
 def _request(options: argparse.Namespace) -> Request:
     try:
         content = Path(options.file).read_bytes()
     except OSError as error:
-        raise InvalidInputError(f"cannot read {options.file!r}: {error.strerror}", hint="name a request") from error
+        raise InvalidInputError(
+            f"cannot read {options.file!r}: {error.strerror}", hint="pass the request in --file"
+        ) from error
     request = from_document(from_json(content, what=options.file))
     sources = arguments.pairs(options.source, what="a source")
     if not sources.keys() <= {"full", "base", "min"}:
-        raise InvalidInputError(f"sources are full and base, not {', '.join(sources)}", hint="write full=PLACE")
+        raise InvalidInputError(f"unknown source among {', '.join(sources)}", hint="write full=IMAGE or base=IMAGE")
     labels = {**request.labels, **arguments.pairs(options.label, what="a label")}
     return attrs.evolve(
         request,
@@ -157,7 +159,7 @@ def _epoch() -> int | None:
 def _targets(
     options: argparse.Namespace, outputs: Sequence[tuple[str, Path | None]], registries: Registries
 ) -> Iterator[tuple[list[Target], Path | None]]:
-    """Yield where the image goes, and the archive that an engine is to load."""
+    """Yield the targets of the image, and the archive that the program in --load reads."""
     with contextlib.ExitStack() as stack:
         targets: list[Target] = []
 
@@ -182,7 +184,9 @@ def _targets(
         loaded = None
         if options.load:
             if shutil.which(options.load) is None:
-                raise InvalidInputError(f"{options.load} is not installed, so it loads no image", hint="leave out load")
+                raise InvalidInputError(
+                    f"{options.load} is not installed, so it cannot load the image", hint="omit load"
+                )
             loaded = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tritonbuild-"))) / "image.tar"
             archive(loaded)
         if not targets:
@@ -201,12 +205,12 @@ def _attach(built: Built, targets: Sequence[Target]) -> None:
 def _load(engine: str, archive: Path, say: Any) -> None:
     done = process.capture([engine, "load", "--input", str(archive)], timeout=_LOAD_TIMEOUT)
     if not done.ok:
-        said = one_line(done.error.strip() or done.output.strip())[-300:]
-        raise TritonBuildError(f"{engine} does not load the image: {said}", hint="see whether it runs")
+        reason = one_line(done.error.strip() or done.output.strip())[-300:]
+        raise TritonBuildError(f"{engine} cannot load the image: {reason}", hint=f"check that {engine} works")
     say(done.output.strip())
 
 
-def _planned(planned: Plan) -> dict[str, Any]:
+def _planned(planned: ImagePlan) -> dict[str, Any]:
     return {
         "layers": [
             {
@@ -221,10 +225,14 @@ def _planned(planned: Plan) -> dict[str, Any]:
     }
 
 
-def _tell(options: argparse.Namespace, built: Built, places: Sequence[str]) -> None:
+def _write(path: str, content: str) -> None:
+    Path(path).write_text(content, encoding="utf-8")
+
+
+def _report(options: argparse.Namespace, built: Built, locations: Sequence[str]) -> None:
     image = built.image
     if options.iidfile:
-        Path(options.iidfile).write_text(image.config.digest, encoding="ascii")
+        _write(options.iidfile, image.config.digest)
     if options.metadata_file:
         facts = {
             "containerimage.config.digest": image.config.digest,
@@ -232,10 +240,10 @@ def _tell(options: argparse.Namespace, built: Built, places: Sequence[str]) -> N
             "containerimage.digest": image.manifest.digest,
             "image.name": ",".join(options.tag),
             "tritonbuild.moved": built.moved,
-            "tritonbuild.places": places,
+            "tritonbuild.places": locations,
             "tritonbuild.size": sum(layer.size for layer in image.layers),
         }
-        Path(options.metadata_file).write_text(json.dumps(facts), encoding="utf-8")
+        _write(options.metadata_file, json.dumps(facts))
     print(image.manifest.digest)  # noqa: T201 - a process of its own
 
 
@@ -244,5 +252,5 @@ if __name__ == "__main__":
         sys.exit(status)
     sys.stdout.flush()
     sys.stderr.flush()
-    # All is done, and what is in memory need not be taken apart piece by piece.
+    # The work is complete; leaving without cleanup of the interpreter's memory saves time.
     os._exit(0)

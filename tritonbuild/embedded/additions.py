@@ -1,4 +1,4 @@
-"""What users add, out of the build context, as layers and items: components, Python packages, folders."""
+"""Additions out of the build context, as layers and items: components, Python packages, folders."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 import attrs
 
-from tritonbuild.embedded.request import Addition, Component, Request
+from tritonbuild.embedded.request import Addition, Request, RequestedComponent
 from tritonbuild.errors import InvalidInputError
 from tritonbuild.layers.items import Item
 from tritonbuild.layers.reading import Layer
@@ -26,9 +26,9 @@ class Context:
     """The build context.
 
     Attributes:
-        folder: Where it is; None without one.
-        scratch: A folder for what is made of it, until the image is written.
-        moment: The time of what is in it, seconds since 1970.
+        folder: The folder of the build context; None without one.
+        scratch: An empty folder for unpacked wheels, needed until the image is written.
+        moment: The time of all its files, seconds since 1970.
     """
 
     folder: Path | None
@@ -36,38 +36,40 @@ class Context:
     moment: int
 
     def path(self, name: str) -> Path:
-        """Return where something is that has to be in it.
+        """Return the path of *name* in the build context.
 
         Raises:
-            InvalidInputError: It is not.
+            InvalidInputError: The build context has no such file.
         """
         if self.folder is None or not (self.folder / name).exists():
-            raise InvalidInputError(f"the build context has no {name!r}", hint="tritonbuild makes it")
+            raise InvalidInputError(
+                f"the build context has no {name!r}", hint="use the build context that tritonbuild creates"
+            )
         return self.folder / name
 
-    def component(self, component: Component) -> Layer:
-        """Return the layer that has a component in place of the one below."""
+    def component(self, component: RequestedComponent) -> Layer:
+        """Return the layer with the user's component; it hides the component of lower layers."""
         folder = component.folder.strip("/")
         return local.layer(self.path(component.context), folder, mtime=self.moment, replaces=True)
 
     def added(self, composed: View, addition: Addition) -> list[Item]:
-        """Return the items of a folder, but for folders that are in the image already."""
-        place = canonical(composed, addition.folder)
-        layer = local.layer(self.path(addition.context), place, mtime=self.moment, below=composed)
+        """Return the items of a folder, except for folders that the image has."""
+        to = canonical(composed, addition.folder)
+        layer = local.layer(self.path(addition.context), to, mtime=self.moment, below=composed)
         view = View([layer])
         return [view.item(path) for path in layer.index.paths]
 
     def packages(self, request: Request, full: View, loader: Loader, base: Loader, path: str) -> Layer:
-        """Return the layer with the request's wheels unpacked, for the interpreter on *path* that *full* embeds.
+        """Return the layer with the unpacked wheels, for the interpreter on *path* that the python backend embeds.
 
         Raises:
-            InvalidInputError: One of them does not fit, or needs what is not there.
+            InvalidInputError: A wheel does not fit, or has a requirement that is not installed.
         """
         stub = full.resolve(f"{SERVER}/{interpreter.STUB}")
         version = interpreter.version_of(loader.closure(stub).found) if stub else ""
         python = interpreter.find(full, {"PATH": path}, version)
         if self.scratch is None:
-            raise InvalidInputError("wheels take a folder to be unpacked in", hint="give one")
+            raise InvalidInputError("wheels need a folder to be unpacked in", hint="pass scratch")
         wheels.unpack(
             [self.path(name) for name in request.wheels],
             self.scratch,
@@ -82,7 +84,7 @@ class Context:
 
 
 def _glibc(loader: Loader) -> tuple[int, int]:
-    """Return the version of an image's C library, by the versions of its symbols."""
+    """Return the version of an image's C library, by the versions that its symbols have."""
     paths = [line.path for line in loader.baseline if line.name == "libc.so.6"]
     found = [(0, 0)]
     for path in paths:
@@ -95,11 +97,13 @@ def _glibc(loader: Loader) -> tuple[int, int]:
 
 
 def canonical(view: View, path: str) -> str:
-    """Return where *path* is, or would be, in *view*: the links that lead to it resolved."""
-    there, rest = path.strip("/"), ""
-    while (real := view.resolve(there)) is None:
-        there, _, name = there.rpartition("/")
+    """Return the canonical path of *path* in *view*; the part of it that does not exist stays unchanged."""
+    existing, rest = path.strip("/"), ""
+    while (real := view.resolve(existing)) is None:
+        existing, _, name = existing.rpartition("/")
         rest = posixpath.join(name, rest) if rest else name
     if not view.is_folder(real):
-        raise InvalidInputError(f"/{there} is a file in the image, where {path} would be", hint="name another folder")
+        raise InvalidInputError(
+            f"/{existing} is a file in the image, not a folder for {path}", hint="name another folder"
+        )
     return f"{real}/{rest}".strip("/")

@@ -1,4 +1,4 @@
-"""The command line of the embedded engine; tritonbuild writes it, from `tritonbuild.backends.embedded.OPTIONS`."""
+"""The command line of the embedded engine, which tritonbuild renders from `backends.embedded.OPTIONS`."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser."""
+    """Return the parser of the command line."""
     found = _Parser(prog="python -m tritonbuild.embedded", description=__doc__, allow_abbrev=False)
     add = found.add_argument
     add("--annotation", action="append", default=[], metavar="NAME=VALUE", help="annotation of the manifest")
-    add("--authfile", metavar="FILE", help="logins, in place of podman's and docker's files")
-    add("--cache-dir", metavar="FOLDER", help="where indexes and layers are kept")
-    add("--cache-size", metavar="BYTES", default=str(cache.LARGEST), help="how much is kept there, say 20g")
-    add("--ca-file", metavar="FILE", default="", help="certificates to trust")
-    add("--compression", choices=COMPRESSIONS, default=GZIP, help="of new layers")
-    add("--context", metavar="FOLDER", help="the build context, for what of it is in the image")
+    add("--authfile", metavar="FILE", help="file with logins, in place of podman's and docker's")
+    add("--cache-dir", metavar="FOLDER", help="folder of layer indexes and layers")
+    add("--cache-size", metavar="BYTES", default=str(cache.LARGEST), help="the most bytes kept in the cache, say 20g")
+    add("--ca-file", metavar="FILE", default="", help="certificates to trust, besides the system's")
+    add("--compression", choices=COMPRESSIONS, default=GZIP, help="compression of new layers")
+    add("--context", metavar="FOLDER", help="the build context")
     add("--file", metavar="FILE", required=True, help="the request")
-    add("--iidfile", metavar="FILE", help="gets the digest of the configuration")
-    add("--insecure-registry", action="append", default=[], metavar="HOST", help="may be without TLS")
+    add("--iidfile", metavar="FILE", help="write the digest of the configuration to FILE")
+    add("--insecure-registry", action="append", default=[], metavar="HOST", help="registry that may be without TLS")
     add("--label", action="append", default=[], metavar="NAME=VALUE", help="label of the image")
-    add("--load", metavar="PROGRAM", help="give the image to this program: PROGRAM load --input FILE")
-    add("--metadata-file", metavar="FILE", help="gets the digests, as JSON")
-    add("--mirror", action="append", default=[], metavar="HOST=MIRROR", help="asked first when something is read")
-    add("--no-cache", action="store_true", help="write all layers anew")
+    add("--load", metavar="PROGRAM", help="load the image with PROGRAM load --input FILE")
+    add("--metadata-file", metavar="FILE", help="write the digests to FILE, as JSON")
+    add("--mirror", action="append", default=[], metavar="HOST=MIRROR", help="registry that is tried first for reading")
+    add("--no-cache", action="store_true", help="write all layers again")
     add(
         "--output", action="append", default=[], metavar="type=TYPE,dest=PATH", help=f"one of {', '.join(OUTPUT_TYPES)}"
     )
-    add("--plan-file", metavar="FILE", help="gets what would be written, as JSON, and nothing else is written")
+    add("--plan-file", metavar="FILE", help="write the plan to FILE, as JSON, and build nothing")
     add("--platform", default="", help="os/arch[/variant]")
-    add("--push", action="store_true", help="push to the registries that the tags name")
+    add("--push", action="store_true", help="push to the registries in the tags")
     add("--quiet", action="store_true", help="print no progress")
-    add("--retry", type=int, default=TRIES, metavar="TIMES", help="how often a request is tried")
+    add("--retry", type=int, default=TRIES, metavar="TIMES", help="most attempts for a request")
     add("--sbom", action="store_true", help="attach a bill of materials")
-    add("--source", action="append", default=[], metavar="NAME=PLACE", help="full or base from somewhere else")
+    add("--source", action="append", default=[], metavar="NAME=IMAGE", help="another full or base image")
     add("--tag", action="append", default=[], metavar="NAME", help="name of the image")
     return found
 
@@ -61,13 +61,13 @@ def pairs(texts: Sequence[str], *, what: str) -> dict[str, str]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise InvalidInputError(f"{text!r} is not {what}", hint="write it as NAME=VALUE")
+            raise InvalidInputError(f"{text!r} is not {what}", hint="write NAME=VALUE")
         found[name] = value
     return found
 
 
 def mirrors(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Return `HOST=MIRROR` texts as mirrors by host, in their order."""
+    """Return the mirrors of each host from `HOST=MIRROR` texts, in their order."""
     found: dict[str, tuple[str, ...]] = {}
     for text in texts:
         ((host, mirror),) = pairs([text], what="a mirror").items()
@@ -76,10 +76,10 @@ def mirrors(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 
 def size(text: str) -> int:
-    """Return a number of bytes, with a unit or without: `20g`."""
+    """Return a number of bytes, written with or without a unit: `20g`."""
     number, unit = (text[:-1], text[-1:].lower()) if text[-1:].isalpha() else (text, "")
     if not number.isdigit() or unit not in _UNITS:
-        raise InvalidInputError(f"{text!r} is not a number of bytes", hint="write it as 500m or 20g")
+        raise InvalidInputError(f"{text!r} is not a number of bytes", hint="write it like 500m or 20g")
     return int(number) * _UNITS[unit]
 
 
@@ -89,13 +89,17 @@ def output(text: str) -> tuple[str, Path | None]:
     for field in next(csv.reader([text]), []):
         name, equals, value = field.partition("=")
         if not equals or name not in {"type", "dest", "push", "name"}:
-            raise InvalidInputError(f"output {text!r} has {field!r}", hint="write type=TYPE,dest=PATH")
+            raise InvalidInputError(
+                f"output {text!r} has the unknown field {field!r}", hint="write type=TYPE,dest=PATH"
+            )
         fields[name] = value
     kind = fields.get("type", "")
     if kind == "image" and fields.get("push") == "true":
         kind = "registry"
     if kind not in OUTPUT_TYPES:
-        raise InvalidInputError(f"{kind!r} is not a type of output here", hint=f"types: {', '.join(OUTPUT_TYPES)}")
+        raise InvalidInputError(
+            f"the embedded engine has no output type {kind!r}", hint=f"types: {', '.join(OUTPUT_TYPES)}"
+        )
     if kind != "registry" and not fields.get("dest"):
         raise InvalidInputError(f"output {text!r} has no destination", hint=f"write type={kind},dest=PATH")
     return kind, Path(fields["dest"]) if fields.get("dest") else None

@@ -1,4 +1,4 @@
-"""The embedded engine's whole way: sources, indexes, plan, layers, result."""
+"""The order inside a build of the embedded engine: sources, layer indexes, plan, new layers, image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import attrs
 
 from tritonbuild.embedded import result
 from tritonbuild.embedded.delivery import Delivery
-from tritonbuild.embedded.plan import Begun, Plan, Source, plan
+from tritonbuild.embedded.plan import Begun, ImagePlan, Source, plan
 from tritonbuild.embedded.request import Request
 from tritonbuild.errors import InvalidInputError
 from tritonbuild.layers import indexing, reading
@@ -31,17 +31,17 @@ Say = Callable[[str], None]
 
 @attrs.frozen(kw_only=True)
 class Built:
-    """What a build gave.
+    """The result of a build.
 
     Attributes:
-        image: The result.
-        plan: What it holds.
-        written: Its new layers, in the plan's order.
-        moved: Bytes that went to targets.
+        image: The documents of the image.
+        plan: The plan of the image.
+        written: The new layers, in the plan's order.
+        moved: Bytes transferred to targets.
     """
 
     image: Image
-    plan: Plan
+    plan: ImagePlan
     written: tuple[Written, ...]
     moved: int
 
@@ -50,16 +50,16 @@ class Builder:
     """Builds images from source images; to be used inside the cache's context.
 
     Args:
-        cache: What is kept between builds.
-        registries: How registries are talked to.
-        say: Takes a line of progress.
-        compression: Of new layers.
-        use_cache: Whether layers that were written before are used.
-        context: The build context, for requests that take something out of one.
-        scratch: An empty folder for what is made of that.
+        cache: The cache of indexes and layers.
+        registries: Access to registries.
+        say: Receives lines of progress.
+        compression: The compression of new layers.
+        use_cache: Whether layers of the cache are used again.
+        context: The build context; None without one.
+        scratch: An empty folder for unpacked wheels.
     """
 
-    def __init__(  # noqa: PLR0913 - what a build is told
+    def __init__(  # noqa: PLR0913 - the settings of a build
         self,
         cache: Cache,
         registries: Registries,
@@ -83,13 +83,13 @@ class Builder:
         self.say(f"[{time.monotonic() - self._started:6.1f} s] {line}")
 
     def sources(self, request: Request) -> tuple[SourceImage, SourceImage]:
-        """Return full and base."""
+        """Return the full image and the base image."""
         platform = request.platform or images.default_platform()
         with pool(2) as finders:
             full, base = results(
                 [
-                    finders.submit(images.open_image, place, self.registries, platform=platform)
-                    for place in (request.full, request.base)
+                    finders.submit(images.open_image, name, self.registries, platform=platform)
+                    for name in (request.full, request.base)
                 ]
             )
         for name, image in (("full", full), ("base", base)):
@@ -104,8 +104,8 @@ class Builder:
         *,
         created: int | None = None,
         begun: Begun | None = None,
-    ) -> Plan:
-        """Return what is to be written, reading the layers that have no index yet."""
+    ) -> ImagePlan:
+        """Return the plan of the image; index the layers that have no index yet."""
         indexed = self._indexed([full, base])
         sources = self._source(full, indexed), self._source(base, indexed)
         return plan(request, *sources, context=self.context, scratch=self.scratch, created=created, begun=begun)
@@ -147,29 +147,29 @@ class Builder:
         annotations: Mapping[str, str] | None = None,
         created: int | None = None,
     ) -> Built:
-        """Build the image, and give it to *targets*.
+        """Build the image and store it in *targets*.
 
         Args:
-            request: What is wanted.
-            targets: Where it goes.
-            tags: The names it gets.
-            annotations: To be added to the manifest's.
-            created: The moment that it tells, seconds since 1970; the newest source's by default.
+            request: The requested image.
+            targets: The targets that receive the image.
+            tags: The names of the image.
+            annotations: Annotations that are added to the manifest.
+            created: The time of the image, seconds since 1970; by default that of the newest source.
 
         Raises:
-            TritonBuildError: It cannot be built. No target has it then.
+            TritonBuildError: The build failed; then no target has the image.
         """
         full, base = self.sources(request)
         if base.platform != full.platform:
             raise InvalidInputError(
-                f"the full image is for {full.platform}, the base for {base.platform}",
-                hint="use sources for one platform",
+                f"the full image is for {full.platform}, but the base image is for {base.platform}",
+                hint="use source images for one platform",
             )
         delivery = Delivery(
             self.cache, targets, compression=self.compression, use_cache=self.use_cache, report=self._report
         )
         with delivery:
-            # Base layers do not wait for the plan, and what the full image has of components not for all of it.
+            # Layers of the base do not wait for the plan; layers of components do not wait for all of it.
             delivery.take_over(base)
             planned = self.plan(request, full, base, created=created, begun=delivery.begin)
             self._report(

@@ -1,4 +1,4 @@
-"""The blobs of one image on their way: new layers are written on all cores, and go to the targets meanwhile."""
+"""The delivery of one image: new layers are written on all cores while blobs are transferred to the targets."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from tritonbuild.threads import StoppedError
 from tritonbuild.threads.pools import CORES, pool, results
 
 STREAMED: Final = 8 << 20
-"""Bytes from which on a layer is uploaded while it is written; smaller ones are asked for first."""
+"""The smallest layer in bytes that is uploaded while it is written; for smaller ones the registry is asked first."""
 
 _MOVERS: Final = 4
-"""Blobs that go to one target at the same time."""
+"""Blobs that are transferred to one target at the same time."""
 
 _IN_MEMORY: Final = 4 << 20
-"""Bytes of a file that nobody reads soon, after which its pages are given up."""
+"""Bytes of a file that is not read soon, after which its pages are released."""
 
 
 class Delivery:
-    """What is written and moved for one image; to be used as a context.
+    """Writes and transfers the blobs of one image; to be used as a context.
 
-    When the block ends with an error, what is under way is given up, and no target has the image.
+    When the block ends with an error, running work is abandoned, and no target has the image.
 
     Args:
-        cache: Where new layers are kept.
-        targets: Where everything goes.
-        compression: Of new layers.
-        use_cache: Whether layers that were written before are used.
-        report: Takes a line of progress.
+        cache: The cache of new layers.
+        targets: The targets that receive every blob.
+        compression: The compression of new layers.
+        use_cache: Whether layers of the cache are used again.
+        report: Receives lines of progress.
     """
 
     def __init__(
@@ -62,39 +62,39 @@ class Delivery:
         self.moved = 0
         self._lock = threading.Lock()
         self._planned = threading.Event()
-        self._given_up = threading.Event()
+        self._abandoned = threading.Event()
         self._stack = contextlib.ExitStack()
         self._writing: dict[int, Future[Written]] = {}
         self._transfers: list[Future[None]] = []
 
     def __enter__(self) -> Delivery:  # noqa: PYI034 - nothing inherits from it, and Self is of Python 3.11
-        """Return this."""
-        # Left in the opposite order: who hands work on ends before those who get it.
+        """Start the threads."""
+        # They end in the opposite order: threads that submit work end before those that do it.
         self._movers = {target: self._stack.enter_context(pool(_MOVERS)) for target in self.targets}
         self._packers = self._stack.enter_context(pool(CORES))
         self._writers = self._stack.enter_context(pool(CORES))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        """Wait for what is under way, or have it given up."""
+        """Wait for running work; abandon it after an error."""
         if kind is not None:
-            self._given_up.set()
+            self._abandoned.set()
             self._planned.set()
         self._stack.__exit__(kind, error, trace)  # type: ignore[arg-type]  # a traceback, as it came
 
     def go_on(self) -> None:
-        """Raise `StoppedError` once the delivery is given up."""
-        if self._given_up.is_set():
+        """Raise `StoppedError` if the delivery is abandoned."""
+        if self._abandoned.is_set():
             raise StoppedError
 
     def take_over(self, base: SourceImage) -> None:
-        """Begin to give the layers of *base* to the targets."""
+        """Begin to transfer the layers of *base* to the targets."""
         for blob in base.layers:
             for target in self.targets:
                 self._move(target, blob, lambda blob=blob: base.origin.read(blob, 0, blob.size), base)  # type: ignore[misc]
 
     def take(self, blob: Descriptor, content: bytes) -> None:
-        """Begin to give a small blob to the targets."""
+        """Begin to transfer a small blob to the targets."""
         for target in self.targets:
             self._move(target, blob, lambda: iter([content]))
 
@@ -109,7 +109,7 @@ class Delivery:
         self._transfers.append(self._movers[target].submit(one))
 
     def _guarded(self, content: Callable[[], Iterator[bytes]]) -> Callable[[], Iterator[bytes]]:
-        """Return *content*, which ends once the delivery is given up."""
+        """Return *content*, stopped if the delivery is abandoned."""
 
         def guarded() -> Iterator[bytes]:
             for chunk in content():
@@ -119,19 +119,19 @@ class Delivery:
         return guarded
 
     def begin(self, layers: Sequence[NewLayer]) -> None:
-        """Begin to write those of *layers* that were not begun yet, the largest first; no target has one yet."""
+        """Begin to write those of *layers* that are not begun yet, the largest first; no target shows one yet."""
         for layer in sorted(layers, key=lambda one: -one.size):
             if id(layer) not in self._writing:
                 self._writing[id(layer)] = self._writers.submit(self._one, layer)
 
     def write(self, layers: Sequence[NewLayer]) -> list[Written]:
-        """Write all *layers* of the image, give them to the targets, and return what they came to."""
+        """Write all *layers* of the image and transfer them to the targets; return them as written."""
         self.begin(layers)
         self._planned.set()
         return results([self._writing[id(layer)] for layer in layers])
 
     def wait(self) -> None:
-        """Wait until the targets have everything."""
+        """Wait until the targets have all blobs."""
         results(self._transfers)
 
     def _count(self, moved: int) -> None:
@@ -139,7 +139,7 @@ class Delivery:
             self.moved += moved
 
     def _one(self, layer: NewLayer) -> Written:
-        """Write a layer; begin to hand it to the targets that do not get it meanwhile."""
+        """Write a layer; begin to transfer it to the targets that did not receive it as a stream."""
         streamed = [target for target in self.targets if isinstance(target, Push) and layer.size >= STREAMED]
         done, uploads = self._layer(layer, streamed)
         for target in self.targets:
@@ -148,7 +148,7 @@ class Delivery:
         return done
 
     def _layer(self, layer: NewLayer, streamed: Sequence[Push]) -> tuple[Written, dict[Target, Upload]]:
-        """Return the layer, and if it was written now, its uploads to *streamed*, which went on meanwhile."""
+        """Return the layer, and if it was written now, its finished uploads to *streamed*."""
         key = layer.key(self.compression)
         with self.cache.alone(key):
             known = self.cache.layer(key) if self.use_cache else None
@@ -181,20 +181,20 @@ class Delivery:
         try:
             self._count(target.store(blob, self._guarded(lambda: chunks(path)), verify=False))
         except TritonBuildError:
-            # Whatever it was, a damaged file must not be found again.
+            # Whatever the cause, a damaged file must not stay in the cache.
             if not _is_whole(blob, path):
                 self.cache.forget(done.digest)
             raise
 
 
 class _Tee:
-    """A file, and uploads that get the same.
+    """A file together with uploads that receive the same bytes.
 
     Args:
-        delivery: Whose they are.
+        delivery: The delivery, which may be abandoned.
         file: The file.
-        uploads: What gets the same.
-        passing: Whether the file is not read soon, so that there is no use in keeping it in memory.
+        uploads: The uploads.
+        passing: Whether the file is not read soon, so that its pages need not stay in memory.
     """
 
     def __init__(self, delivery: Delivery, file: BinaryIO, uploads: Sequence[Upload], *, passing: bool) -> None:
@@ -205,14 +205,14 @@ class _Tee:
         self._in_memory = 0
 
     def write(self, chunk: bytes) -> None:
-        """Write *chunk* everywhere."""
+        """Write *chunk* to the file and to all uploads."""
         self._delivery.go_on()
         self._file.write(chunk)
         for upload in self._uploads:
             upload.write(chunk)
         self._in_memory += len(chunk)
         if self._passing and self._in_memory >= _IN_MEMORY:
-            # Has the kernel begin to write them, and free those that are written.
+            # The kernel begins to write the pages, and frees those that are written.
             with contextlib.suppress(OSError):
                 os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
             self._in_memory = 0

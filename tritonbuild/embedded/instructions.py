@@ -1,4 +1,4 @@
-"""Instructions of the user's own that say something of an image and run nothing: what of a Containerfile is words.
+"""The user's instructions of a Containerfile that set the configuration of an image and run nothing.
 
 https://docs.docker.com/reference/dockerfile/: ENV, LABEL, USER, WORKDIR, ENTRYPOINT, CMD, EXPOSE, VOLUME, STOPSIGNAL.
 """
@@ -21,32 +21,40 @@ KNOWN: Final = ("CMD", "ENTRYPOINT", "ENV", "EXPOSE", "LABEL", "STOPSIGNAL", "US
 _VARIABLE: Final = re.compile(
     r"\$(?:\{(?P<name>\w+)(?::(?P<sign>[+-])(?P<word>[^}]*))?\}|(?P<bare>[A-Za-z_]\w*))", re.ASCII
 )
-"""What a Containerfile's ENV takes: `$NAME`, `${NAME}`, `${NAME:+WORD}`, `${NAME:-WORD}`."""
+"""The references that ENV expands: `$NAME`, `${NAME}`, `${NAME:+WORD}`, `${NAME:-WORD}`."""
+_REFERENCE: Final = r"(?a:\$(?:\{\w+(?::[+-][^}]*)?\}|[A-Za-z_]\w*))"
+_PIECE: Final = re.compile(
+    rf"""(?P<blank>\s+)|'(?P<literal>[^']*)'|"(?P<quoted>(?:{_REFERENCE}|\\.|[^"\\])*)"|\\(?P<escaped>.)"""
+    rf"""|(?P<reference>{_REFERENCE})|(?P<plain>[^\s'"])""",
+    re.DOTALL,
+)
+"""A piece of an argument; only a quotation without an end matches nothing."""
+_IN_QUOTES: Final = re.compile(rf"""\\(?P<escaped>["$\\])|(?P<reference>{_REFERENCE})|(?P<plain>.)""", re.DOTALL)
 _PORT: Final = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?", re.ASCII | re.IGNORECASE)
 _HIGHEST_PORT: Final = 65535
 _FIELDS: Final = {"STOPSIGNAL": "stop_signal", "USER": "run_as", "WORKDIR": "workdir"}
-"""Instructions with one word -> the request's field that they set."""
+"""Instruction with one word -> the field of the request that it sets."""
 
 
 def expanded(env: Mapping[str, str], onto: Mapping[str, str]) -> dict[str, str]:
-    """Return *onto* with *env* set, references in its values replaced by what *onto* has before."""
+    """Return *onto* with *env* added; references in its values are replaced by the values of *onto*."""
     return {**onto, **{name: _VARIABLE.sub(lambda match: _referred(match, onto), text) for name, text in env.items()}}
 
 
 def _referred(match: re.Match[str], env: Mapping[str, str]) -> str:
-    there = env.get(match["name"] or match["bare"], "")
-    if not match["sign"] or (match["sign"] == "-" and there):
-        return there
-    if bool(there) != (match["sign"] == "+"):
+    value = env.get(match["name"] or match["bare"], "")
+    if not match["sign"] or (match["sign"] == "-" and value):
+        return value
+    if bool(value) != (match["sign"] == "+"):
         return ""
     return _VARIABLE.sub(lambda inner: _referred(inner, env), match["word"])
 
 
 def parse(text: str) -> Iterator[tuple[str, str]]:
-    """Yield the instructions of *text*: name in capitals, and what follows it.
+    """Yield the instructions of *text*: the name in capitals, and its argument.
 
     Raises:
-        InvalidInputError: One is not of those that this module knows.
+        InvalidInputError: An instruction is not among `KNOWN`.
     """
     held = ""
     for line in text.split("\n"):
@@ -68,15 +76,15 @@ def parse(text: str) -> Iterator[tuple[str, str]]:
 
 
 def applied(text: str, request: Request, env: Mapping[str, str]) -> tuple[Request, dict[str, str]]:
-    """Return *request* and the image's environment as the instructions of *text* leave them.
+    """Return *request* and the image's environment after the instructions of *text*.
 
     Raises:
-        InvalidInputError: One cannot be read.
+        InvalidInputError: An instruction cannot be read.
     """
     values = dict(env)
     for name, rest in parse(text):
         if not rest:
-            raise InvalidInputError(f"{name} of the fragment says nothing", hint="complete it")
+            raise InvalidInputError(f"{name} of the fragment has no argument", hint="add one")
         if name == "ENV":
             values |= _pairs(name, rest, values)
         elif name == "LABEL":
@@ -101,7 +109,7 @@ def applied(text: str, request: Request, env: Mapping[str, str]) -> tuple[Reques
 
 
 def _json(text: str) -> list[str] | None:
-    """Return the words of the JSON form; None if it is not that."""
+    """Return the words of the JSON form; None for another form."""
     if not text.startswith("["):
         return None
     try:
@@ -112,34 +120,42 @@ def _json(text: str) -> list[str] | None:
 
 
 def _words(text: str, env: Mapping[str, str]) -> list[tuple[str, int]]:
-    """Return the words of *text*, without their quotes, and where each has its first `=` (-1 without)."""
+    """Return the words of *text*, without their quotes, and the offset of the first `=` in each (-1 without)."""
     found: list[tuple[str, int]] = []
-    word, equals, quote, begun, place = "", -1, "", False, 0
-    while place < len(text):
-        letter, after = text[place], text[place + 1 : place + 2]
-        match = _VARIABLE.match(text, place) if letter == "$" and quote != "'" else None
-        place += 1
-        if match:
-            word += _referred(match, env)
-            place = match.end()
-        elif letter == "\\" and quote != "'" and after:
-            word += after if not quote or after in '"$\\' else letter + after
-            place += 1
-        elif letter == quote:
-            quote = ""
-        elif letter in "'\"" and not quote:
-            quote = letter
-        elif letter.isspace() and not quote:
+    word, equals, begun = "", -1, False
+    for kind, piece in _pieces(text, env):
+        if kind == "blank":
             found += [(word, equals)] if begun else []
             word, equals, begun = "", -1, False
             continue
-        else:
-            equals = len(word) if letter == "=" and equals < 0 else equals
-            word += letter
-        begun = True
-    if quote:
-        raise InvalidInputError(f"the fragment has {text!r}, of which a quotation does not end", hint="end it")
+        if kind == "plain" and equals < 0 and "=" in piece:
+            equals = len(word) + piece.index("=")
+        word, begun = word + piece, True
     return [*found, (word, equals)] if begun else found
+
+
+def _pieces(text: str, env: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the pieces of *text*: `blank` between words, `plain` as written, `value` of a reference or an escape."""
+    end = 0
+    while end < len(text):
+        match = _PIECE.match(text, end)
+        if match is None:
+            raise InvalidInputError(f"the fragment has {text!r}, in which a quotation does not end", hint="close it")
+        end = match.end()
+        kind = match.lastgroup or ""
+        if kind == "quoted":
+            yield "plain", ""
+            for inner in _IN_QUOTES.finditer(match[kind]):
+                yield _piece(inner, env)
+        else:
+            yield _piece(match, env)
+
+
+def _piece(match: re.Match[str], env: Mapping[str, str]) -> tuple[str, str]:
+    kind = match.lastgroup or ""
+    if kind == "reference":
+        return "value", _VARIABLE.sub(lambda found: _referred(found, env), match[kind])
+    return {"escaped": "value", "literal": "plain"}.get(kind, kind), match[kind]
 
 
 def _only(name: str, text: str, env: Mapping[str, str]) -> str:

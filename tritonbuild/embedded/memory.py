@@ -1,4 +1,4 @@
-"""How the C library deals with freed memory."""
+"""The parameters of glibc's memory allocator for a process that streams layers."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _PARAMETERS: Final = {
     "M_MMAP_THRESHOLD": (-3, 32 << 20),
     "M_TRIM_THRESHOLD": (-1, 64 << 20),
 }
-"""Name -> its number in malloc.h, the value that it gets."""
+"""Name -> its number in malloc.h, and its value."""
 
 
 def keep_freed() -> None:
-    """Have freed memory kept for what is allocated next, by whichever thread, where the C library is glibc.
+    """Set glibc to keep freed memory for the next allocation of any thread; do nothing with another C library.
 
-    A layer passes in pieces of up to a megabyte, each allocated and freed. Left to itself, glibc gives most of them
-    back to the kernel, which clears the next one page by page; and each thread keeps what it freed for itself.
+    Layers pass in pieces of up to a megabyte, each allocated and freed. By default glibc returns most of them to the
+    kernel, which clears the next piece page by page, and each thread keeps its freed memory for itself.
     """
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt

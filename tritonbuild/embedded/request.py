@@ -1,4 +1,4 @@
-"""What the embedded engine is asked to compose, in plain values: a file of JSON carries it to the engine's process."""
+"""The request: the image that the embedded engine composes, in plain values; a JSON file carries it to its process."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def _optional_texts(value: Any) -> tuple[str, ...] | None:
 
 
 @attrs.frozen(kw_only=True)
-class Component:
-    """A component.
+class RequestedComponent:
+    """A component of the image.
 
     Attributes:
-        title: What layers and history call it.
-        folder: Its folder.
+        title: Its name in the plan and in the history of the image.
+        folder: Its folder in the image.
         opened: Names of libraries (shell patterns) that it opens.
-        context: The folder of the build context that takes the place of the one in *full*; empty for that of *full*.
+        context: Its folder in the build context; empty for the component of *full*.
     """
 
     title: str
@@ -42,15 +42,15 @@ class Component:
 
 @attrs.frozen(kw_only=True)
 class Addition:
-    """A folder of the build context that is in the image at the path *folder*, and needs nothing there."""
+    """A folder *context* of the build context that is copied to the path *folder* of the image."""
 
     title: str
     folder: str
     context: str
 
 
-def _components(value: Any) -> tuple[Component, ...]:
-    return tuple(one if isinstance(one, Component) else Component(**one) for one in value)
+def _components(value: Any) -> tuple[RequestedComponent, ...]:
+    return tuple(one if isinstance(one, RequestedComponent) else RequestedComponent(**one) for one in value)
 
 
 def _additions(value: Any) -> tuple[Addition, ...]:
@@ -63,35 +63,35 @@ def _account(value: Any) -> Account:
 
 @attrs.frozen(kw_only=True)
 class Request:
-    """An image that is wanted.
+    """The requested image.
 
     Attributes:
-        full: The image that has everything: a reference, or a place on disk (see `places`).
-        base: The image that the result is made on.
+        full: The full image: a reference, or a path on disk (see `oci.images.ON_DISK`).
+        base: The base image, in the same forms.
         platform: `os/arch[/variant]`; empty for this machine's.
-        core: Files and folders of *full* that come along as they are, owned by root.
-        optional: Those that come along where *full* has them.
+        core: Files and folders of *full* that are copied, owned by root.
+        optional: Files and folders that are copied if *full* has them.
         components: The chosen components.
         opened: Names of libraries (shell patterns) that the server opens at run time.
-        read: Files that are read at run time, where *full* has them.
-        additions: What comes out of the build context besides components.
+        read: Files that are read at run time, brought if *full* has them.
+        additions: Folders of the build context besides components.
         wheels: Wheels in the build context, for the interpreter that the python backend embeds.
-        env: Environment variables; `$NAME`, `${NAME}` and `${NAME:+TEXT}` stand for what the base has.
-        environment: Environment variables that are taken as they are, and come after all others.
-        labels: Labels; `label:` and `env:` of *full* are in *labels_from_full*.
-        labels_from_full: Names of labels that are taken from *full*.
+        env: Environment variables; `$NAME`, `${NAME}` and `${NAME:+TEXT}` refer to variables of the base.
+        environment: Environment variables with literal values; they override all others.
+        labels: Labels.
+        labels_from_full: Names of labels that are copied from *full*.
         env_from_full: Variable -> `label:NAME` or `env:NAME` of *full*.
         entrypoint: The entrypoint; None keeps the base's.
         workdir: The working directory.
         user: The account that is added.
-        run_as: The user that the image runs as; empty keeps the base's.
-        cmd: The command; None for none where there is an entrypoint, else the base's.
-        ports: Ports that are exposed besides, as `8000/tcp`.
-        volumes: Folders that are volumes besides.
-        stop_signal: What ends the server; empty keeps the base's.
-        instructions: Instructions of the user's own, of those that say something and run nothing.
+        run_as: The user of the image's processes; empty keeps the base's.
+        cmd: The command; None for no command with an entrypoint, and the base's command without one.
+        ports: Exposed ports, added to the base's, as `8000/tcp`.
+        volumes: Folders that are volumes, added to the base's.
+        stop_signal: The signal that stops the container; empty keeps the base's.
+        instructions: The user's instructions that set configuration and run nothing (see `instructions`).
         exempt: Names of libraries (shell patterns) that may be missing.
-        title: One line that says what the image is.
+        title: One line that names the image.
     """
 
     full: str
@@ -99,7 +99,7 @@ class Request:
     platform: str = ""
     core: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     optional: tuple[str, ...] = attrs.field(default=(), converter=_texts)
-    components: tuple[Component, ...] = attrs.field(default=(), converter=_components)
+    components: tuple[RequestedComponent, ...] = attrs.field(default=(), converter=_components)
     opened: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     read: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     additions: tuple[Addition, ...] = attrs.field(default=(), converter=_additions)
@@ -122,24 +122,26 @@ class Request:
     title: str = "Triton Inference Server"
 
     def to_json(self) -> bytes:
-        """Return the request as the content of a file."""
+        """Return the content of the JSON file."""
         return to_json({"format": _FORMAT, **attrs.asdict(self)})
 
 
 def from_document(document: Mapping[str, Any]) -> Request:
-    """Return the request that `Request.to_json` gave *document* for.
+    """Return the request of a document that `Request.to_json` wrote.
 
     Raises:
-        InvalidInputError: It is none.
+        InvalidInputError: The document is not a request.
     """
     values = {name: value for name, value in document.items() if name != "format"}
     names = {field.name for field in attrs.fields(Request)}
     if document.get("format") != _FORMAT or not values.keys() <= names or not {"full", "base"} <= values.keys():
         raise InvalidInputError(
             "the file is not a request of the embedded engine",
-            hint="tritonbuild writes it; the embedded engine does not read Containerfiles",
+            hint="pass the file that tritonbuild writes; the embedded engine does not read Containerfiles",
         )
     try:
         return Request(**values)
     except (TypeError, ValueError) as error:
-        raise InvalidInputError(f"the request cannot be read: {error}", hint="tritonbuild writes it") from error
+        raise InvalidInputError(
+            f"cannot read the request: {error}", hint="pass the file that tritonbuild writes"
+        ) from error

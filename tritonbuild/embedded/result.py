@@ -1,4 +1,4 @@
-"""Manifest and configuration of the result: the base's, with what was added."""
+"""The manifest and the configuration of the composed image: the base's, with the plan's additions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import attrs
 
-from tritonbuild.embedded.plan import Plan
+from tritonbuild.embedded.plan import ImagePlan
 from tritonbuild.layers.writing import Written
 from tritonbuild.oci import descriptors
 from tritonbuild.oci.descriptors import Descriptor, digest_of, to_json
@@ -26,24 +26,24 @@ _TYPES: Final = {
 
 
 def moment(seconds: int) -> str:
-    """Return seconds since 1970 as RFC 3339 has them."""
+    """Return seconds since 1970 in the form of RFC 3339."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def compose(
-    plan: Plan,
+    plan: ImagePlan,
     base: SourceImage,
     written: Sequence[Written],
     *,
     annotations: Mapping[str, str],
 ) -> Image:
-    """Return the result's documents: the same bytes for equal arguments.
+    """Return the documents of the image: the same bytes for equal arguments.
 
     Args:
-        plan: What was written.
-        base: What it was written on.
-        written: The layers of *plan*, in its order.
-        annotations: To be added to the manifest's.
+        plan: The plan of the image.
+        base: The base image.
+        written: The written layers of *plan*, in its order.
+        annotations: Annotations that are added to the manifest.
     """
     when = moment(plan.created)
     new = tuple(Descriptor(media_type=one.media_type, digest=one.digest, size=one.size) for one in written)
@@ -78,12 +78,12 @@ def compose(
 
 
 def _origin(base: SourceImage) -> dict[str, str]:
-    """Return what says on which image the result was made."""
+    """Return the annotations that name the base image."""
     name = {BASE_NAME: str(base.reference)} if base.reference is not None else {}
     return {BASE_DIGEST: base.manifest.digest, **name}
 
 
-def _config(plan: Plan, base: SourceImage, written: Sequence[Written], when: str) -> dict[str, Any]:
+def _config(plan: ImagePlan, base: SourceImage, written: Sequence[Written], when: str) -> dict[str, Any]:
     request = plan.request
     runtime = dict(base.runtime)
     runtime["Env"] = [f"{name}={value}" for name, value in plan.env.items()]
@@ -91,13 +91,13 @@ def _config(plan: Plan, base: SourceImage, written: Sequence[Written], when: str
     labels = {**base.labels, **plan.labels, **_origin(base)}
     runtime["Labels"] = dict(sorted(labels.items()))
     if request.entrypoint is not None:
-        # As with a Containerfile, another entrypoint takes the base's command away.
+        # As in a Containerfile, a new entrypoint removes the base's command.
         runtime["Entrypoint"] = list(request.entrypoint)
         runtime.pop("Cmd", None)
     if request.cmd is not None:
         runtime["Cmd"] = list(request.cmd)
-    own = {"User": request.run_as, "StopSignal": request.stop_signal}
-    runtime |= {name: value for name, value in own.items() if value}
+    replaced = {"User": request.run_as, "StopSignal": request.stop_signal}
+    runtime |= {name: value for name, value in replaced.items() if value}
     for name, more in (("ExposedPorts", request.ports), ("Volumes", request.volumes)):
         if more:
             runtime[name] = dict(sorted({**(runtime.get(name) or {}), **{one: {} for one in more}}.items()))

@@ -1,6 +1,6 @@
-"""What the chosen components need at run time and the base lacks: scripts/runtime.sh, computed from indexes.
+"""The runtime: files that the chosen components need and the base lacks, computed from layer indexes.
 
-The rules and their order are the script's, so that an image has the same files whichever engine writes it.
+The rules and their order are those of scripts/runtime.sh, so that every engine gives an image the same files.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import fnmatch
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
 
 from tritonbuild.layers.entry import FILE, FOLDER, SYMLINK
 from tritonbuild.rootfs import interpreter
@@ -15,10 +16,10 @@ from tritonbuild.rootfs.loader import Loader
 from tritonbuild.rootfs.view import View
 from tritonbuild.wellknown import SERVER
 
-SERVER_PATH = SERVER.strip("/")
+SERVER_PATH: Final = SERVER.strip("/")
 """The folder of the server as a path of a view."""
 
-OF_THE_BASE = tuple(
+OF_THE_BASE: Final = tuple(
     f"{name}*"
     for name in (
         "ld-linux",
@@ -31,21 +32,21 @@ OF_THE_BASE = tuple(
         "libutil.so.",
     )
 )
-"""The C library is the base's."""
+"""Libraries that are always the base's: the C library."""
 
-OF_THE_DRIVER = ("libcuda.so*", "libcudadebugger.so*", "libnvidia-*", "libnvcuvid.so*", "libnvoptix.so*")
-"""Libraries that come from the host, with the GPU."""
+OF_THE_DRIVER: Final = ("libcuda.so*", "libcudadebugger.so*", "libnvidia-*", "libnvcuvid.so*", "libnvoptix.so*")
+"""Libraries of the GPU's driver, which the host provides."""
 
-_STANDARD = ("/lib", "/usr/lib", "/lib/*-linux-gnu", "/usr/lib/*-linux-gnu")
+_STANDARD: Final = ("/lib", "/usr/lib", "/lib/*-linux-gnu", "/usr/lib/*-linux-gnu")
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
-    """Whether a library's name matches one of the shell patterns."""
+    """Return whether the name of a library matches one of the shell patterns."""
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def is_library(path: str) -> bool:
-    """Whether a file is called as a shared library is."""
+    """Return whether a file is named like a shared library."""
     name = posixpath.basename(path)
     return name.endswith(".so") or ".so." in name
 
@@ -54,8 +55,8 @@ class Runtime:
     """Collects files of *full* that *base* lacks.
 
     Args:
-        full: The image that has everything.
-        base: The image that the result is made on.
+        full: The full image, with the user's components and packages.
+        base: The base image.
         env: The environment of *full*.
         full_loader: The loader of *full*.
         base_loader: The loader of *base*.
@@ -71,50 +72,31 @@ class Runtime:
         self.sonames = base_loader.names()
         self.cached = {line.path for line in full_loader.lines}
         self.brought: dict[str, None] = {}
-        """Canonical paths of what is brought: links, files, and the folders of the interpreter."""
+        """Canonical paths that are brought: links, files, and the folders of the interpreter."""
         self.configured: set[str] = set()
-        """Folders that the base's loader has to be told of."""
-        self._same: dict[str, bool] = {}
+        """Folders that are added to the configuration of the loader."""
 
-    def stage(  # noqa: C901, PLR0912 - the steps of scripts/runtime.sh, in its order
-        self, folders: Iterable[str], opened: Iterable[str], read: Iterable[str]
-    ) -> tuple[str, ...]:
-        """Collect what the files in *folders* need besides what was collected before; return its paths.
+    def stage(self, folders: Iterable[str], opened: Iterable[str], read: Iterable[str]) -> tuple[str, ...]:
+        """Bring what the files in *folders* need and no earlier stage brought; return its paths.
 
         Args:
             folders: Canonical paths of folders or files of *full*.
-            opened: Names of libraries (shell patterns) that they open.
-            read: Files that they read.
+            opened: Names of libraries (shell patterns) that these files open.
+            read: Files that these files read.
         """
         before = len(self.brought)
         candidates = [path for folder in folders for path in self._programs(folder)]
-        elves: dict[str, None] = {}
-        for path in candidates:
-            target = self.full.resolve(path)
-            if target is None:
-                continue
-            elves[target] = None
-            if not target.startswith(f"{SERVER_PATH}/") and target not in self.base:
-                self.bring(target)
+        targets = self._followed(candidates)
         for path in candidates:
             if path.endswith(f"/{interpreter.STUB}"):
                 self._interpreter(path)
         for path in read:
-            name = path.strip("/")
-            if self.full.resolve(name) is not None and name not in self.base:
-                self.bring(name)
-        for path in [*self.brought][before:]:
-            if is_library(path) or "/bin/" in path:
-                target = self.full.resolve(path)
-                if target is not None:
-                    elves[target] = None
-        needed = self._opened(opened)
-        for _, path in needed:
-            target = self.full.resolve(path)
-            if target is not None:
-                elves[target] = None
-        found = dict.fromkeys(needed)
-        for path in sorted(elves):
+            self._read(path.strip("/"))
+        programs = [path for path in [*self.brought][before:] if is_library(path) or "/bin/" in path]
+        libraries = self._opened(opened)
+        targets |= self._resolved([*programs, *(path for _, path in libraries)])
+        found = dict.fromkeys(libraries)
+        for path in sorted(targets):
             if self.full.elf(path) is not None:
                 found.update(dict.fromkeys(self.loader.closure(path).found.items()))
         for name, path in sorted(found):
@@ -122,13 +104,32 @@ class Runtime:
         return tuple([*self.brought][before:])
 
     def _programs(self, folder: str) -> Iterator[str]:
+        """Yield the links, libraries and programs in *folder*."""
         paths = self.full.walk(folder) if self.full.is_folder(folder) else (folder,)
         for path in paths:
             kind = self.full.kind(path)
             if kind == SYMLINK or (kind == FILE and (is_library(path) or self.full.entry(path).mode & 0o111)):
                 yield path
 
+    def _resolved(self, paths: Iterable[str]) -> set[str]:
+        """Return the canonical paths of those *paths* that exist."""
+        return {target for target in map(self.full.resolve, paths) if target is not None}
+
+    def _followed(self, candidates: Iterable[str]) -> set[str]:
+        """Return the canonical paths of *candidates*; bring those outside of the server's folder."""
+        targets = dict.fromkeys(target for target in map(self.full.resolve, candidates) if target is not None)
+        for target in targets:
+            if not target.startswith(f"{SERVER_PATH}/") and target not in self.base:
+                self.bring(target)
+        return set(targets)
+
+    def _read(self, path: str) -> None:
+        """Bring a file that is read at run time, where *full* has it and the base lacks it."""
+        if self.full.resolve(path) is not None and path not in self.base:
+            self.bring(path)
+
     def _opened(self, patterns: Iterable[str]) -> list[tuple[str, str]]:
+        """Return name and path of the libraries in the loader's cache that match *patterns*."""
         found: list[tuple[str, str]] = []
         for pattern in patterns:
             names: dict[str, str] = {}
@@ -139,6 +140,7 @@ class Runtime:
         return found
 
     def _library(self, name: str, path: str) -> None:
+        """Bring a library that was found as *name* at *path*, unless the base or the server has it."""
         if matches(name, OF_THE_BASE) or matches(name, OF_THE_DRIVER):
             return
         canonical = self.full.resolve_folder(path)
@@ -156,7 +158,7 @@ class Runtime:
             self.configured.add(f"/{folder}")
 
     def bring(self, path: str) -> None:
-        """Bring what is at *path*, and every link it leads through, each at its canonical path."""
+        """Bring the file or link *path*, and each further link up to the file, each at its canonical path."""
         while True:
             canonical = self.full.resolve_folder(path)
             if canonical is None or canonical in self.brought or canonical not in self.full:
@@ -168,34 +170,39 @@ class Runtime:
             path = target if target.startswith("/") else f"{posixpath.dirname(canonical)}/{target}"
 
     def _interpreter(self, stub: str) -> None:
+        """Bring the interpreter that the python backend's stub embeds, with its standard library and packages."""
         version = interpreter.version_of(self.loader.closure(stub).found)
         python = interpreter.find(self.full, self.env, version)
         self.bring(python.program)
         for link in python.links:
             self.bring(link)
-        own: list[str] = []
-        for folder in python.folders:
-            for path in (folder, *self.full.walk(folder)):
-                if path in self.brought or (path != folder and interpreter.left_out(path, folder)):
-                    continue
-                # What the base has from the very same layer is there already.
-                if path in self.base and self._is_same(path):
-                    continue
-                self.brought[path] = None
-                if self.full.kind(path) == SYMLINK:
-                    own.append(path)
-        for path in [*own, python.program, *python.links]:
+        links = [link for folder in python.folders for link in self._packages(folder)]
+        for path in [*links, python.program, *python.links]:
             target = self.full.resolve(path)
             if target is not None and self.full.kind(target) == FILE:
                 self.bring(path)
                 self.bring(target)
 
+    def _packages(self, folder: str) -> list[str]:
+        """Bring a folder of the interpreter, except for files that the base has; return the links in it."""
+        links: list[str] = []
+        for path in (folder, *self.full.walk(folder)):
+            if path in self.brought or (path != folder and interpreter.left_out(path, folder)):
+                continue
+            if path in self.base and self._is_same(path):
+                continue
+            self.brought[path] = None
+            if self.full.kind(path) == SYMLINK:
+                links.append(path)
+        return links
+
     def _is_same(self, path: str) -> bool:
+        """Return whether *path* is the same entry in both images: of the same layer, or an equal folder."""
         if self.full.is_folder(path) or self.base.is_folder(path):
             return self.full.kind(path) == self.base.kind(path) == FOLDER and self.full.entry(path) == self.base.entry(
                 path
             )
-        one, other = self.full.place(path), self.base.place(path)
+        one, other = self.full.entry_id(path), self.base.entry_id(path)
         return one.entry == other.entry and (
             self.full.layers[one.layer].blob.digest == self.base.layers[other.layer].blob.digest
         )

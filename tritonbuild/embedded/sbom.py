@@ -1,7 +1,7 @@
-"""A bill of materials of a result, as CycloneDX, and the manifest that attaches it to the image.
+"""The bill of materials of a composed image, as CycloneDX, and the manifest that attaches it to the image.
 
-What it lists: the distribution's packages of the base; those of the full image of which files were brought, by
-dpkg's lists; Python packages by their metadata; the server and its components. https://cyclonedx.org
+It lists the distribution's packages of the base; those of the full image from which files were brought, by dpkg's
+lists; Python packages by their metadata; the server and its components. https://cyclonedx.org
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Any, Final
 
-from tritonbuild.embedded.plan import Plan
+from tritonbuild.embedded.plan import ImagePlan
 from tritonbuild.oci import descriptors
 from tritonbuild.oci.descriptors import Descriptor, digest_of, to_json
 from tritonbuild.oci.targets import Image
@@ -38,7 +38,7 @@ def packages(view: View) -> dict[str, tuple[str, str]]:
 
 
 def owners(view: View) -> dict[str, str]:
-    """Return which package of the distribution a path of an image belongs to."""
+    """Return the distribution's package of each path of an image."""
     found = {}
     for name in view.names("var/lib/dpkg/info"):
         if name.endswith(".list"):
@@ -66,9 +66,9 @@ def _python(view: View, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
                 yield re.sub(r"[-_.]+", "-", fields["Name"]).lower(), fields["Version"]
 
 
-def document(plan: Plan, image: Image) -> bytes:
-    """Return the bill of materials: the same bytes for the same image."""
-    # The library takes half a second to import, and most builds do without.
+def document(plan: ImagePlan, image: Image) -> bytes:
+    """Return the bill of materials: the same bytes for equal images."""
+    # The library takes half a second to import, and most builds have no bill of materials.
     from cyclonedx.model.bom import Bom  # noqa: PLC0415
     from cyclonedx.model.component import Component, ComponentType  # noqa: PLC0415
     from cyclonedx.output.json import JsonV1Dot5  # noqa: PLC0415
@@ -89,18 +89,18 @@ def document(plan: Plan, image: Image) -> bytes:
     for name, facts in packages(base).items():
         deb(name, facts)
     brought = [item.entry.path for layer in plan.layers for item in layer.items]
-    owning, there = owners(full), packages(full)
+    owning, installed = owners(full), packages(full)
     for name in sorted({owning[path] for path in brought if path in owning}):
-        if name in there:
-            deb(name, there[name])
+        if name in installed:
+            deb(name, installed[name])
     for name, version in {*_python(full, brought), *_python(base, base)}:
         add(PackageURL("pypi", None, name, version))
     version = str(plan.labels.get("com.nvidia.tritonserver.version", ""))
     add(PackageURL("generic", "nvidia", "tritonserver", version or None), ComponentType.APPLICATION)
     for one in plan.request.components:
         title = one.title.replace(" ", "-")
-        nvidias = PackageURL("generic", "nvidia", title, version or None)
-        add(PackageURL("generic", None, title) if one.context else nvidias, ComponentType.APPLICATION)
+        published = PackageURL("generic", "nvidia", title, version or None)
+        add(PackageURL("generic", None, title) if one.context else published, ComponentType.APPLICATION)
     bom = Bom(components=[listed[text] for text in sorted(listed)])
     bom.serial_number = uuid.uuid5(_SPACE, image.manifest.digest)
     bom.metadata.timestamp = datetime.fromtimestamp(plan.created, tz=timezone.utc)
@@ -115,7 +115,7 @@ def document(plan: Plan, image: Image) -> bytes:
 
 
 def referrer(image: Image, content: bytes, annotations: Mapping[str, str] | None = None) -> tuple[Any, ...]:
-    """Return the manifest that attaches *content* to the image: descriptor, content, and its blobs with theirs."""
+    """Return the manifest that attaches *content* to the image: its descriptor, its content, and its blobs."""
     empty = b"{}"
     blob = Descriptor(media_type=MEDIA_TYPE, digest=digest_of(content), size=len(content))
     config = Descriptor(media_type=descriptors.EMPTY, digest=digest_of(empty), size=len(empty))
@@ -134,7 +134,7 @@ def referrer(image: Image, content: bytes, annotations: Mapping[str, str] | None
             "annotations": dict(annotations or {}),
         }
     )
-    own = Descriptor(
+    referring = Descriptor(
         media_type=descriptors.MANIFEST, digest=digest_of(manifest), size=len(manifest), artifact_type=MEDIA_TYPE
     )
-    return own, manifest, ((config, empty), (blob, content))
+    return referring, manifest, ((config, empty), (blob, content))

@@ -1,4 +1,5 @@
 """The root file system of an image as a tree over its layers: links, loader, accounts, Python environments.
 
-In: layers with their indexes. Out: resolved paths, libraries, the loader's cache, account files. Called by `embedded`.
+In: layers with their indexes. Out: resolved paths, shared libraries, the loader's cache, account files.
+Called by `embedded`.
 """

@@ -1,4 +1,4 @@
-"""The accounts of the base image with the server's added, as scripts/base.sh makes them."""
+"""Account files of the base image with the server's account added, equal to the output of scripts/base.sh."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _names(value: Iterable[str]) -> tuple[str, ...]:
 
 @attrs.frozen(kw_only=True)
 class Account:
-    """The account that the image gets; *removes* are accounts that go, and may have had its id."""
+    """The account that is added to the image; accounts in *removes* are removed, and may have had its user id."""
 
     name: str = "triton-server"
     uid: int = 1000
@@ -29,14 +29,14 @@ def files(base: View, user: Account) -> dict[str, bytes]:
     """Return the new content of the base's account files, by path.
 
     Raises:
-        TritonBuildError: Another account has the id.
+        TritonBuildError: Another account has the user id.
     """
     passwd = (base.content("etc/passwd") or b"").decode("utf-8", "surrogateescape")
     holders = [line.split(":")[0] for line in passwd.splitlines() if line.split(":")[2:3] == [str(user.uid)]]
     for holder in holders:
         if holder not in {user.name, *user.removes, "ubuntu"}:
             raise TritonBuildError(
-                f"user id {user.uid} is {holder!r} in the base image, but has to be {user.name}",
+                f"user id {user.uid} belongs to {holder!r} in the base image, but must belong to {user.name!r}",
                 hint="use another base image",
             )
     lines = {
@@ -53,7 +53,7 @@ def files(base: View, user: Account) -> dict[str, bytes]:
 
 
 def ids(content: Mapping[str, bytes], user: str) -> tuple[int, int]:
-    """Return user id and group id of *user*, `NAME_OR_ID[:NAME_OR_ID]`; root's for a name that no account has.
+    """Return the user id and group id of *user*, `NAME_OR_ID[:NAME_OR_ID]`; 0 for a name without an account.
 
     Args:
         content: The account files, by path.
@@ -73,6 +73,7 @@ def ids(content: Mapping[str, bytes], user: str) -> tuple[int, int]:
 
 
 def _with(content: bytes, line: str, gone: set[str]) -> bytes:
+    """Return an account file with *line* added and the accounts in *gone* removed, from groups too."""
     kept = []
     for raw in content.decode("utf-8", "surrogateescape").splitlines():
         if raw.split(":", 1)[0] in gone:

@@ -1,7 +1,7 @@
-"""The Python that the python backend embeds: which folders hold its standard library and packages.
+"""The Python interpreter that the python backend embeds: the folders of its standard library and packages.
 
-Asked of files alone, since nothing is run: sysconfig's and site's answers for an interpreter of Debian and Ubuntu
-(/usr, dist-packages) and for one that was built from source (site-packages below its prefix).
+Nothing is run, so the folders follow from files: they are those that sysconfig and site name for an interpreter of
+Debian and Ubuntu (/usr, dist-packages) and for one built from source (site-packages below its prefix).
 """
 
 from __future__ import annotations
@@ -22,9 +22,14 @@ _LIBPYTHON: Final = re.compile(r"libpython([0-9.]*)\.so")
 
 @attrs.frozen(kw_only=True)
 class Interpreter:
-    """An interpreter: its program, other names it is called by, its folders (canonical, without leading slash).
+    """An interpreter of an image; all paths are without a leading slash.
 
-    *packages* is where pip installs, which need not be there.
+    Attributes:
+        version: The minor version, `3.11`.
+        program: The program on the PATH.
+        links: Other names of the program.
+        folders: The folders of the standard library and of packages, canonical.
+        packages: The folder that pip installs into; it need not exist.
     """
 
     version: str
@@ -35,7 +40,7 @@ class Interpreter:
 
 
 def version_of(names: Mapping[str, str]) -> str:
-    """Return the version of the libpython among the libraries a stub leads to; empty without one."""
+    """Return the version of libpython among the libraries that a stub needs; empty without libpython."""
     for name in sorted(names):
         if match := _LIBPYTHON.match(name):
             return match[1]
@@ -43,10 +48,10 @@ def version_of(names: Mapping[str, str]) -> str:
 
 
 def find(view: View, env: Mapping[str, str], version: str) -> Interpreter:
-    """Return the interpreter of that minor version that is on the image's PATH.
+    """Return the first interpreter of that minor version on the image's PATH.
 
     Raises:
-        TritonBuildError: There is none.
+        TritonBuildError: The PATH has none.
     """
     for folder in env.get("PATH", "/usr/bin").split(":"):
         program = view.resolve(f"{folder}/python{version}") if version and folder.startswith("/") else None
@@ -77,11 +82,11 @@ def find(view: View, env: Mapping[str, str], version: str) -> Interpreter:
         )
     raise TritonBuildError(
         f"the python backend needs python{version}, which the full image does not have",
-        hint="use a full image that serves with the python backend",
+        hint="use a full image in which the python backend works",
     )
 
 
 def left_out(path: str, folder: str) -> bool:
-    """Whether *path* below *folder* is for linking other programs or for tests, not for running."""
+    """Return whether *path* below *folder* serves only to link other programs, or to test."""
     first = path[len(folder) + 1 :].split("/", 1)[0]
     return first == "test" or posixpath.basename(path).endswith((".a", ".o"))

@@ -1,7 +1,8 @@
-"""Which shared libraries a program or library leads to: the search of glibc's loader, in an image's files.
+"""The loader of an image: finds the shared libraries of a program or library, by the search of glibc's loader.
 
-ld.so(8): DT_RPATH of the object and of those that brought it (unless it has DT_RUNPATH), LD_LIBRARY_PATH, DT_RUNPATH,
-/etc/ld.so.cache, the standard folders. A library is loaded once, under each name it was found by.
+The order of ld.so(8): DT_RPATH of the object and of the objects that loaded it (unless it has DT_RUNPATH),
+LD_LIBRARY_PATH, DT_RUNPATH, /etc/ld.so.cache, the standard folders. A library is loaded once, under every name that
+led to it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _PLATFORMS: Final = {62: "x86_64", 183: "aarch64"}
 
 @attrs.frozen(kw_only=True)
 class Missing:
-    """Something that a file needs and that is not there: a library, or a version of its symbols."""
+    """A library, or a version of its symbols, that a file needs and the loader does not find."""
 
     file: str
     name: str
@@ -32,15 +33,16 @@ class Missing:
 @attrs.frozen
 class _Loaded:
     path: str
-    """As it was found, with a leading slash."""
+    """The path as it was found, with a leading slash."""
     real: str
     elf: Elf
     by: _Loaded | None
+    """The object that needs it."""
 
 
 @attrs.frozen
 class Closure:
-    """What a file leads to: name -> path as found (with a leading slash), and what is missing."""
+    """The libraries of a file: name -> path as found (with a leading slash), and the missing ones."""
 
     found: Mapping[str, str]
     missing: tuple[Missing, ...]
@@ -52,8 +54,8 @@ class Loader:
     Args:
         view: The image's files.
         machine: The processor's number in ELF.
-        library_path: LD_LIBRARY_PATH.
-        extra: Files of the loader's configuration that are to be there besides.
+        library_path: The value of LD_LIBRARY_PATH.
+        extra: Additional configuration files of the loader, by path.
     """
 
     def __init__(
@@ -64,7 +66,7 @@ class Loader:
         self.library_path = tuple(folder for folder in re.split("[:;]", library_path) if folder.startswith("/"))
         self.lines = ldcache.libraries(view, machine, extra)
         self.baseline = tuple(line for line in self.lines if not line.hwcaps)
-        """Those that every processor takes, so that an answer does not depend on one."""
+        """The lines for every processor, so that an answer does not depend on the processor."""
         self.cache: dict[tuple[str, int], str] = {}
         for line in self.baseline:
             self.cache.setdefault((line.name, line.flags), line.path)
@@ -73,7 +75,7 @@ class Loader:
         self._expanded: dict[tuple[str, str, int], tuple[str, ...]] = {}
 
     def names(self) -> set[str]:
-        """Return the names that the loader finds by itself: those of its cache, and of LD_LIBRARY_PATH's folders."""
+        """Return the names that the loader finds without a run path: in its cache and in LD_LIBRARY_PATH."""
         names = {line.name for line in self.lines}
         for folder in self.library_path:
             real = self.view.resolve(folder)
@@ -81,7 +83,7 @@ class Loader:
         return names
 
     def closure(self, path: str) -> Closure:
-        """Return what the file at *path* (canonical, without leading slash) leads to."""
+        """Return the libraries of the file *path* (canonical, without leading slash)."""
         elf = self.view.elf(path)
         if elf is None or not elf.dynamic:
             return Closure({}, ())
@@ -90,10 +92,9 @@ class Loader:
         missing: dict[tuple[str, str], Missing] = {}
         by_name: dict[str, _Loaded] = {elf.soname: start} if elf.soname else {}
         by_path: dict[str, _Loaded] = {path: start}
-        waiting, place = [start], 0
-        while place < len(waiting):
-            one = waiting[place]
-            place += 1
+        waiting = [start]
+        # The list grows while it is read.
+        for one in waiting:
             for name in one.elf.needed:
                 if name in by_name:
                     if name not in found and by_name[name] is not start:
@@ -116,17 +117,17 @@ class Loader:
             missing.setdefault(("", version), Missing(file=f"/{path}", name=version))
         return Closure(found, tuple(missing.values()))
 
-    def _search(self, name: str, by: _Loaded) -> tuple[str, str, Elf] | None:  # noqa: C901 - the places, in the loader's order
+    def _search(self, name: str, by: _Loaded) -> tuple[str, str, Elf] | None:  # noqa: C901 - the folders in the loader's order
         elf = by.elf
         if "/" in name:
             return self._at(self._token(name, by), elf)
         folders: list[str] = []
         if not elf.runpath:
-            bringer: _Loaded | None = by
-            while bringer is not None:
-                if bringer.elf.rpath and not bringer.elf.runpath:
-                    folders += self._expand(bringer.elf.rpath, bringer)
-                bringer = bringer.by
+            user: _Loaded | None = by
+            while user is not None:
+                if user.elf.rpath and not user.elf.runpath:
+                    folders += self._expand(user.elf.rpath, user)
+                user = user.by
         folders += self.library_path
         if elf.runpath:
             folders += self._expand(elf.runpath, by)
@@ -172,12 +173,12 @@ class Loader:
 
 
 def _versions(loaded: Iterable[_Loaded], by_name: Mapping[str, _Loaded]) -> list[str]:
-    """Return the versions of symbols that something needs of a library that does not have them."""
+    """Return the symbol versions that one of the objects needs and the library does not define."""
     lacking = []
     for one in loaded:
         for name, versions in one.elf.versions_needed:
             library = by_name.get(name)
-            # A library without versions satisfies every one.
+            # A library without versions satisfies every need.
             if library is None or not library.elf.versions:
                 continue
             lacking += [version for version in versions if version not in library.elf.versions]
@@ -185,7 +186,7 @@ def _versions(loaded: Iterable[_Loaded], by_name: Mapping[str, _Loaded]) -> list
 
 
 def machine_of(view: View, candidates: Sequence[str]) -> int:
-    """Return the processor that an image is for, by the first of *candidates* that is an ELF file; 0 without one."""
+    """Return the ELF machine of an image: that of the first ELF file among *candidates*; 0 without one."""
     for path in candidates:
         real = view.resolve(path)
         elf = view.elf(real) if real else None

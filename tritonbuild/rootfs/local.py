@@ -1,7 +1,7 @@
-"""A folder of this machine as a layer: the user's own components and models are planned and read as source layers are.
+"""A local folder as a layer: the user's components and models are planned and read like source layers.
 
-The layer is not compressed, and its content is that of the files, one after the other. What the file system says of
-owners and times is left out, so that the same files give the same image wherever they are.
+The layer is not compressed, and its content is that of the files, joined. Owners and times of the file system are left
+out, so that the same files give the same image on every machine.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ _LARGEST_KEPT: Final = 1 << 20
 
 @attrs.define(kw_only=True)
 class FolderOrigin:
-    """Files as one blob.
+    """Local files as one blob.
 
     Attributes:
-        name: What to call it in messages.
-        files: Where each begins in the blob, and its path; by place in the blob.
+        name: The name in messages.
+        files: The offset of each file in the blob, and its path; in ascending order.
     """
 
     name: str
     files: Sequence[tuple[int, Path]] = attrs.field(repr=False)
 
     def read(self, blob: Descriptor, start: int, stop: int) -> Iterator[bytes]:
-        """Yield the bytes from *start* up to *stop*; `reading` finds out whether they are what they were."""
+        """Yield the bytes from *start* up to *stop*; `reading` verifies that they have not changed."""
         number = bisect.bisect_right(self.files, start, key=lambda one: one[0]) - 1
         for begin, path in self.files[number:]:
             if begin >= stop:
@@ -59,17 +59,17 @@ class FolderOrigin:
 
 
 def layer(folder: Path, to: str, *, mtime: int, replaces: bool = False, below: View | None = None) -> Layer:
-    """Return the layer that puts what is in *folder* at the path *to* of an image.
+    """Return the layer that puts the content of *folder* at the path *to* of an image.
 
     Args:
-        folder: The folder; links in it are not followed.
+        folder: The local folder; links in it are not followed.
         to: The path, without a leading slash.
-        mtime: The time of everything in it, seconds since 1970.
-        replaces: Whether what the layers below have in *to* is gone.
-        below: The files of those layers: their folders stay as they are.
+        mtime: The time of every entry, seconds since 1970.
+        replaces: Whether the content that lower layers have in *to* is hidden.
+        below: The files of the lower layers: their folders stay unchanged.
 
     Raises:
-        InvalidInputError: Something cannot be read, or is neither a file nor a folder nor a link.
+        InvalidInputError: An entry cannot be read, or is neither a file nor a folder nor a link.
     """
     found = _Reader(mtime, below)
     try:
@@ -93,7 +93,7 @@ class _Reader:
         self._size = 0
 
     def add(self, path: str, kind: str, mode: int, *, size: int = 0, target: str = "") -> int:
-        """Add an entry; return its place."""
+        """Add an entry; return its number."""
         entry = Entry(
             path=path,
             kind=kind,
@@ -108,25 +108,27 @@ class _Reader:
         return self._columns.add(entry)
 
     def folder(self, folder: Path, to: str, *, mode: int) -> None:
-        """Add a folder and all that is in it."""
+        """Add a folder and its content."""
         if self._below is None or not self._below.is_folder(to):
             self.add(to, FOLDER, mode)
         with os.scandir(folder) as scan:
             found = sorted(scan, key=lambda entry: os.fsencode(entry.name))
         for one in found:
-            path, place = Path(one.path), f"{to}/{one.name}"
+            path, target = Path(one.path), f"{to}/{one.name}"
             facts = one.stat(follow_symlinks=False)
             mode = stat.S_IMODE(facts.st_mode)
             if stat.S_ISLNK(facts.st_mode):
-                self.add(place, SYMLINK, 0o777, target=str(path.readlink()))
+                self.add(target, SYMLINK, 0o777, target=str(path.readlink()))
             elif stat.S_ISDIR(facts.st_mode):
-                self.folder(path, place, mode=mode)
+                self.folder(path, target, mode=mode)
             elif stat.S_ISREG(facts.st_mode):
-                self._file(path, place, mode)
+                self._file(path, target, mode)
             else:
-                raise InvalidInputError(f"{one.path!r} is neither a file nor a folder", hint="move it elsewhere")
+                raise InvalidInputError(
+                    f"{one.path!r} is neither a file nor a folder", hint="move it out of the folder"
+                )
 
-    def _file(self, path: Path, place: str, mode: int) -> None:
+    def _file(self, path: Path, to: str, mode: int) -> None:
         begin = self._size
         with path.open("rb") as file:
             while chunk := file.read(_CHUNK):
@@ -142,16 +144,16 @@ class _Reader:
                 return piece
 
             size = self._size - begin
-            number = self.add(place, FILE, mode, size=size)
+            number = self.add(to, FILE, mode, size=size)
             if size:
                 self._files.append((begin, path))
             with contextlib.suppress(elf.BrokenError, elf.NotThereError):
                 self._elves[number] = elf.parse(read)
-            if keep(place) and size <= _LARGEST_KEPT:
-                self._contents[place] = os.pread(file.fileno(), size, 0)
+            if keep(to) and size <= _LARGEST_KEPT:
+                self._contents[to] = os.pread(file.fileno(), size, 0)
 
     def layer(self, name: str) -> Layer:
-        """Return what was found."""
+        """Return the layer of the entries that were added."""
         digest = f"sha256:{self._whole.hexdigest()}"
         index = self._columns.index(
             elves=self._elves,

@@ -16,13 +16,13 @@ from tritonbuild.layers.layerindex import LayerIndex
 from tritonbuild.layers.reading import Layer
 
 _MOST_LINKS: Final = 40
-"""Symlinks that are followed at most, as in Linux."""
+"""The most symbolic links that are followed for one path, as in Linux."""
 
 
-class Place(NamedTuple):
-    """Which entry of which layer a path is: numbers in the image's layers and in the layer's entries.
+class EntryId(NamedTuple):
+    """The entry of a path: the number of the layer in the image, and of the entry in the layer.
 
-    A hard link is the file it names; *named* is the entry that names it.
+    For a hard link, *entry* is the file that it names, and *named* is the entry of the link.
     """
 
     layer: int
@@ -30,8 +30,8 @@ class Place(NamedTuple):
     named: int
 
 
-_IMPLIED: Final = Place(-1, -1, -1)
-"""A folder that no layer has an entry for."""
+_IMPLIED: Final = EntryId(-1, -1, -1)
+"""The entry of a folder for which no layer has one."""
 
 
 class View:
@@ -39,7 +39,7 @@ class View:
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self.layers = tuple(layers)
-        # Entries are numbered through all layers.
+        # The numbers of entries go on from layer to layer.
         self._starts: list[int] = []
         self._kinds = ""
         self._numbers: dict[str, int] = {"": -1}
@@ -50,13 +50,13 @@ class View:
             self._lay(layer.index)
 
     def _lay(self, index: LayerIndex) -> None:  # noqa: C901 - one loop over many thousand entries
-        """Lay a layer over what is there."""
+        """Lay a layer over the layers before it."""
         start = len(self._kinds)
         self._starts.append(start)
         self._kinds += index.kinds
         hidden = self._hidden(index.paths)
         kinds, numbers, linked, children = self._kinds, self._numbers, self._linked, self._children
-        # The entries of a folder mostly follow each other.
+        # The entries of one folder are usually next to each other.
         last, siblings = "", children[""]
         for number, path in enumerate(index.paths, start):
             if hidden and path in hidden:
@@ -76,14 +76,14 @@ class View:
                 target = index.targets.get(number - start, "")
                 real = numbers.get(target, -1)
                 if real < 0 or target in children:
-                    continue  # it names nothing
+                    continue  # the link names no file
                 linked[number] = linked.get(real, real)
             numbers[path] = number
             if name:
                 siblings[name] = None
 
     def _hidden(self, paths: Sequence[str]) -> set[str]:
-        """Remove what whiteouts among *paths* say, and return them."""
+        """Remove the paths that whiteouts among *paths* name; return the whiteouts."""
         hidden = set()
         for path in [path for path in paths if WHITEOUT in path]:
             folder, _, name = path.rpartition("/")
@@ -119,78 +119,78 @@ class View:
         return path in self._numbers
 
     def __iter__(self) -> Iterator[str]:
-        """Yield every path but the root."""
+        """Yield every path except the root."""
         return (path for path in self._numbers if path)
 
-    def place(self, path: str) -> Place:
-        """Return which entry *path* is."""
+    def entry_id(self, path: str) -> EntryId:
+        """Return the entry of *path*."""
         number = self._numbers[path]
         if number < 0:
             return _IMPLIED
         named = bisect.bisect_right(self._starts, number) - 1
         real = self._linked.get(number, number)
         layer = bisect.bisect_right(self._starts, real) - 1
-        return Place(layer, real - self._starts[layer], number - self._starts[named])
+        return EntryId(layer, real - self._starts[layer], number - self._starts[named])
 
     def is_folder(self, path: str) -> bool:
-        """Whether a folder is at *path* itself."""
+        """Return whether *path* itself is a folder, not a link to one."""
         return path in self._children
 
     def kind(self, path: str) -> str:
-        """Return the kind of what is at *path*; empty if nothing is."""
+        """Return the kind of *path*; empty if it does not exist."""
         if path in self._children:
             return FOLDER
         number = self._numbers.get(path)
         return "" if number is None else self._kinds[self._linked.get(number, number)]
 
     def names(self, folder: str) -> Sequence[str]:
-        """Return the names in *folder*, sorted; none if it is no folder."""
+        """Return the names in *folder*, sorted; none if it is not a folder."""
         return sorted(self._children.get(folder, ()))
 
     def entry(self, path: str) -> Entry:
-        """Return what is at *path*; a folder that no layer has an entry for is root's and old."""
-        place = self.place(path)
-        if place is _IMPLIED:
+        """Return the entry of *path*; a folder for which no layer has one belongs to root and has the time 0."""
+        number = self.entry_id(path)
+        if number is _IMPLIED:
             return Entry(path=path, kind=FOLDER, mode=0o755, uid=0, gid=0, mtime=0, size=0, offset=0)
-        return attrs.evolve(self.layers[place.layer].index.entry(place.entry), path=path)
+        return attrs.evolve(self.layers[number.layer].index.entry(number.entry), path=path)
 
     def item(self, path: str, *, to: str | None = None, root: bool = False) -> Item:
-        """Return the item for what is at *path*, to be at *to*; *root* makes it root's."""
-        place = self.place(path)
+        """Return the item that puts *path* at the path *to* of a new layer; *root* makes root its owner."""
+        number = self.entry_id(path)
         entry = attrs.evolve(self.entry(path), path=path if to is None else to)
         if root:
             entry = attrs.evolve(entry, uid=0, gid=0)
-        rank = (place.layer, place.named) if place.layer >= 0 else None
-        if entry.kind != FILE or place.layer < 0:
+        rank = (number.layer, number.named) if number.layer >= 0 else None
+        if entry.kind != FILE or number.layer < 0:
             return Item(entry=entry, rank=rank)
-        layer = self.layers[place.layer]
-        return Item(entry=entry, layer=layer, inode=(layer.blob.digest, place.entry), rank=rank)
+        layer = self.layers[number.layer]
+        return Item(entry=entry, layer=layer, inode=(layer.blob.digest, number.entry), rank=rank)
 
     def target(self, path: str) -> str:
-        """Return what the symlink at *path* names."""
-        place = self.place(path)
-        return self.layers[place.layer].index.targets.get(place.entry, "")
+        """Return the target of the symbolic link *path*, as it is written."""
+        number = self.entry_id(path)
+        return self.layers[number.layer].index.targets.get(number.entry, "")
 
     def elf(self, path: str) -> Elf | None:
-        """Return what the loader reads of the file at *path*; None if it is no ELF file."""
+        """Return the ELF metadata of the file *path*; None if it is not an ELF file."""
         if path not in self._numbers:
             return None
-        place = self.place(path)
-        return None if place is _IMPLIED else self.layers[place.layer].index.elves.get(place.entry)
+        number = self.entry_id(path)
+        return None if number is _IMPLIED else self.layers[number.layer].index.elves.get(number.entry)
 
     def content(self, path: str) -> bytes | None:
-        """Return the content of a small file that indexes keep, following links; None if there is none."""
+        """Return the content of a small file that the layer index keeps, links followed; None without one."""
         found = self.resolve(path)
         if found is None or self.kind(found) != FILE:
             return None
-        place = self.place(found)
-        index = self.layers[place.layer].index
-        if index.numbers["size"][place.entry] == 0:
+        number = self.entry_id(found)
+        index = self.layers[number.layer].index
+        if index.numbers["size"][number.entry] == 0:
             return b""
-        return index.contents.get(index.paths[place.entry])
+        return index.contents.get(index.paths[number.entry])
 
     def walk(self, folder: str) -> Iterator[str]:
-        """Yield the paths below *folder*, sorted, folders before what is in them; no link is followed."""
+        """Yield the paths below *folder*, sorted, each folder before its content; links are not followed."""
         for name in self.names(folder):
             path = f"{folder}/{name}" if folder else name
             yield path
@@ -198,11 +198,11 @@ class View:
                 yield from self.walk(path)
 
     def resolve(self, path: str) -> str | None:
-        """Return the canonical path of what *path* leads to through all links; None if that is nothing."""
+        """Return the canonical path of *path*, all links resolved; None if it leads to nothing."""
         return self._resolve(path, _MOST_LINKS)
 
     def resolve_folder(self, path: str) -> str | None:
-        """Return *path* with the links of its folder resolved and its last name as it is; None without the folder."""
+        """Return *path* with the links of its folder resolved and the last name kept; None without the folder."""
         folder, _, name = path.strip("/").rpartition("/")
         real = self.resolve(folder)
         if real is None or real not in self._children:

@@ -1,7 +1,7 @@
-"""Wheels unpacked for the interpreter of an image, without running it: what of pip's work needs no resolving.
+"""Wheels: checked against the interpreter of an image and unpacked for it, without running anything.
 
-A wheel has to fit interpreter, processor and C library (its tags), what it requires has to be there already or be
-another of the wheels, and nothing is upgraded. What pip would do besides, another engine's build does.
+The tags of a wheel must fit the interpreter, the processor and the C library. Each requirement must be installed
+already or be another of the given wheels; nothing is upgraded. For everything else that pip does, use another engine.
 https://packaging.python.org/en/latest/specifications/binary-distribution-format/
 """
 
@@ -21,7 +21,7 @@ from tritonbuild.errors import InvalidInputError
 from tritonbuild.rootfs.interpreter import Interpreter
 from tritonbuild.rootfs.view import View
 
-# The libraries are imported where they are used, for those who have wheels.
+# The libraries are imported inside the functions: most builds have no wheels.
 # ruff: noqa: PLC0415
 
 Tag: TypeAlias = Any
@@ -36,30 +36,31 @@ _LEGACY: Final = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 _MACHINES: Final = {62: "x86_64", 183: "aarch64"}
 
 
-def unpack(  # noqa: PLR0913 - what a wheel has to fit
+def unpack(  # noqa: PLR0913 - the facts that a wheel must fit
     wheels: Sequence[Path], root: Path, *, view: View, python: Interpreter, machine: int, glibc: tuple[int, int]
 ) -> None:
-    """Unpack *wheels* below the folder *root*, each file at its path in the image.
+    """Unpack *wheels* into the folder *root*, each file at its path in the image.
 
     Args:
-        wheels: The files.
+        wheels: The files of the wheels.
         root: An empty folder.
-        view: The files of the image with the interpreter.
+        view: The image that has the interpreter.
         python: The interpreter.
         machine: The processor's number in ELF.
-        glibc: The version of the C library that the image will have.
+        glibc: The version of the composed image's C library.
 
     Raises:
-        InvalidInputError: One is no wheel, does not fit, or needs what is not there.
+        InvalidInputError: A file is not a wheel, does not fit, or has a requirement that is not installed.
     """
     try:
         import installer  # noqa: F401
         import packaging  # noqa: F401
     except ImportError as error:
         raise InvalidInputError(
-            f"wheels take the library {error.name!r}, which is not installed", hint="pip install 'tritonbuild[wheels]'"
+            f"wheels need the Python package {error.name!r}, which is not installed",
+            hint="pip install 'tritonbuild[wheels]'",
         ) from error
-    there = {name: version for name, version, _ in _installed(view, python.folders)}
+    installed = {name: version for name, version, _ in _installed(view, python.folders)}
     replaced = {name for name, _, folder in _installed(view, [python.packages])}
     tags = frozenset(_tags(python.version, machine, glibc))
     given: dict[str, Version] = {}
@@ -68,23 +69,23 @@ def unpack(  # noqa: PLR0913 - what a wheel has to fit
         name, version = _fitting(path, tags, python)
         if name in replaced or name in given:
             raise InvalidInputError(
-                f"wheel {path.name!r} would replace {name} {given.get(name, there.get(name))}",
-                hint="another engine's pip can: tritonbuild engines shows which can build",
+                f"wheel {path.name!r} would replace {name} {given.get(name, installed.get(name))}",
+                hint="use an engine that runs pip: tritonbuild engines lists them",
             )
         given[name] = version
         metadata[path] = _metadata(path)
     environment = _environment(python.version, machine)
     for path, message in metadata.items():
-        _check(path, message, {**there, **given}, environment, python)
+        _check(path, message, {**installed, **given}, environment, python)
     for path in sorted(wheels):
         _unpack(path, root, python)
     for path in root.rglob("*"):
-        # Whatever the umask.
+        # Modes must not depend on the umask.
         path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
 
 
 def _tags(version: str, machine: int, glibc: tuple[int, int]) -> Iterator[Tag]:
-    """Yield the tags of wheels that an interpreter takes."""
+    """Yield the tags of the wheels that an interpreter accepts."""
     from packaging.tags import compatible_tags, cpython_tags
 
     arch = _MACHINES.get(machine, "")
@@ -102,12 +103,15 @@ def _fitting(path: Path, tags: Iterable[Tag], python: Interpreter) -> tuple[str,
     from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
     try:
-        name, version, _, own = parse_wheel_filename(path.name)
+        name, version, _, found = parse_wheel_filename(path.name)
     except InvalidWheelFilename as error:
-        raise InvalidInputError(f"{path.name!r} is not the name of a wheel", hint="leave it as it was made") from error
-    if not own & frozenset(tags):
         raise InvalidInputError(
-            f"wheel {path.name!r} does not fit python{python.version} of the image", hint="take one that is made for it"
+            f"{path.name!r} is not the name of a wheel", hint="keep the name that the wheel was built with"
+        ) from error
+    if not found & frozenset(tags):
+        raise InvalidInputError(
+            f"wheel {path.name!r} does not fit python{python.version} of the image",
+            hint="use a wheel that is built for it",
         )
     return str(name), version
 
@@ -121,12 +125,12 @@ def _metadata(path: Path) -> Message:
             wheel.validate_record()
             return email.parser.Parser().parsestr(wheel.read_dist_info("METADATA"))
     except (InstallerError, zipfile.BadZipFile, KeyError, OSError, UnicodeDecodeError, ValueError) as error:
-        said = (getattr(error, "issues", None) or [error])[0]
-        raise InvalidInputError(f"wheel {path.name!r} is damaged: {said}", hint="fetch it again") from error
+        reason = (getattr(error, "issues", None) or [error])[0]
+        raise InvalidInputError(f"wheel {path.name!r} is damaged: {reason}", hint="download it again") from error
 
 
 def _installed(view: View, folders: Iterable[str]) -> Iterator[tuple[str, Version, str]]:
-    """Yield the packages that are in folders of an interpreter: name, version, folder."""
+    """Yield name, version and folder of each package in *folders*."""
     from packaging import version
     from packaging.utils import canonicalize_name
 
@@ -142,7 +146,7 @@ def _installed(view: View, folders: Iterable[str]) -> Iterator[tuple[str, Versio
 
 
 def _environment(version: str, machine: int) -> _Environment:
-    """Return what markers ask of an interpreter (PEP 508); which patch release it is, no file tells."""
+    """Return the values for environment markers (PEP 508); no file tells the patch release."""
     return {
         "extra": "",
         "implementation_name": "cpython",
@@ -162,36 +166,36 @@ def _environment(version: str, machine: int) -> _Environment:
 def _check(
     path: Path,
     message: Message,
-    there: Mapping[str, Version],
+    installed: Mapping[str, Version],
     environment: _Environment,
     python: Interpreter,
 ) -> None:
-    """Raise where a wheel needs what is not there."""
+    """Raise `InvalidInputError` where the interpreter does not meet a requirement of a wheel."""
     from packaging.requirements import InvalidRequirement, Requirement
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
     from packaging.utils import canonicalize_name
 
     try:
         asked = str(message.get("Requires-Python") or "")
-        # Which patch release it is, no file tells.
+        # No file tells the patch release.
         if not SpecifierSet(asked).contains(f"{python.version}.99", prereleases=True):
             raise InvalidInputError(
                 f"wheel {path.name!r} needs Python {asked}, and the image has python{python.version}",
-                hint="take one that is made for it",
+                hint="use a wheel that is built for it",
             )
         for text in message.get_all("Requires-Dist") or ():
             requirement = Requirement(str(text))
             if requirement.marker and not requirement.marker.evaluate(environment):
                 continue
-            version = there.get(canonicalize_name(requirement.name))
+            version = installed.get(canonicalize_name(requirement.name))
             if version is None or not requirement.specifier.contains(version, prereleases=True):
-                has = f"has {version} of" if version else "lacks"
+                found = f"has {version}" if version else "lacks it"
                 raise InvalidInputError(
-                    f"wheel {path.name!r} needs {requirement}, which the image {has}",
-                    hint="give its wheel, too, or use an engine that runs pip",
+                    f"wheel {path.name!r} requires {requirement}, and the image {found}",
+                    hint="add its wheel, or use an engine that runs pip",
                 )
     except (InvalidRequirement, InvalidSpecifier) as error:
-        raise InvalidInputError(f"wheel {path.name!r} is damaged: {error}", hint="fetch it again") from error
+        raise InvalidInputError(f"wheel {path.name!r} is damaged: {error}", hint="download it again") from error
 
 
 def _unpack(path: Path, root: Path, python: Interpreter) -> None:
@@ -216,6 +220,6 @@ def _unpack(path: Path, root: Path, python: Interpreter) -> None:
         with WheelFile.open(path) as wheel:
             install(wheel, destination, additional_metadata={"INSTALLER": b"tritonbuild\n"})
     except FileExistsError as error:
-        raise InvalidInputError(f"wheel {path.name!r} has a file of another wheel: {error}") from error
+        raise InvalidInputError(f"wheel {path.name!r} has the same file as another wheel: {error}") from error
     except (InstallerError, OSError, ValueError) as error:
-        raise InvalidInputError(f"wheel {path.name!r} cannot be unpacked: {error}", hint="fetch it again") from error
+        raise InvalidInputError(f"wheel {path.name!r} cannot be unpacked: {error}", hint="download it again") from error

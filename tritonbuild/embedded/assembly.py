@@ -1,0 +1,118 @@
+"""The assembly of new layers: items of source images, at their paths in the composed image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from tritonbuild.layers.component import parent as server_folder
+from tritonbuild.layers.entry import FOLDER, Entry
+from tritonbuild.layers.items import Item, NewLayer, arranged, made, pseudo_index
+from tritonbuild.layers.layerindex import Columns
+from tritonbuild.layers.reading import Layer
+from tritonbuild.oci.descriptors import Descriptor
+from tritonbuild.rootfs.view import View
+from tritonbuild.wellknown import SERVER
+
+
+class Assembly:
+    """New layers, in the order in which they are added to the base.
+
+    Args:
+        full: The full image.
+        base: The base image.
+        created: The time of folders that no source image has, seconds since 1970.
+    """
+
+    def __init__(self, full: View, base: View, created: int) -> None:
+        self.full = full
+        self.base = base
+        self.created = created
+        self.layers: list[NewLayer] = []
+        self.items: dict[str, Item] = {}
+
+    def add(self, title: str, items: Iterable[Item]) -> None:
+        """Add a layer; no layer without items."""
+        by_path = {item.entry.path: item for item in items}
+        if by_path:
+            layer = arranged(title, by_path.values(), _Parents(self))
+            self.items.update({item.entry.path: item for item in layer.items})
+            self.layers.append(layer)
+
+    def copied(self, to: str, real: str) -> list[Item]:
+        """Return the items that copy the folder or file *real* of full to the path *to*, owned by root."""
+        items = [self.full.item(real, to=to, root=True)]
+        if self.full.is_folder(real):
+            items += [self.full.item(path, to=to + path[len(real) :], root=True) for path in self.full.walk(real)]
+        return items
+
+    def brought(self, path: str) -> Item:
+        """Return the item that brings *path* of full to its path in the base, where a folder may be a link."""
+        folder, _, name = path.rpartition("/")
+        real = self.base.resolve(folder) if folder else ""
+        to = path if real is None or not self.base.is_folder(real) else f"{real}/{name}".lstrip("/")
+        return self.full.item(path, to=to)
+
+    def generated(self, path: str, content: bytes) -> Item:
+        """Return the item of a generated file; where the base has the file, it keeps mode and group."""
+        real = self.base.resolve(path)
+        entry = self.base.entry(real) if real is not None else None
+        mode, gid = (entry.mode, entry.gid) if entry else (0o644, 0)
+        return made(real or path, content, mode=mode, mtime=self.created, gid=gid)
+
+    def parent(self, path: str) -> Item:
+        """Return the item of the folder *path*: the base's, that of a new layer, or full's."""
+        if f"/{path}/".startswith(f"{SERVER}/") or path == SERVER.split("/")[1]:
+            # Equal for all images, as the digests in the layer index assume.
+            return Item(entry=server_folder(path))
+        if self.base.is_folder(path):
+            return self.base.item(path)
+        if path in self.items and self.items[path].entry.kind == FOLDER:
+            return self.items[path]
+        if self.full.is_folder(path):
+            return self.full.item(path)
+        return self._folder(path, (0, 0))
+
+    def folders(self, composed: View, path: str, owner: tuple[int, int]) -> Iterator[Item]:
+        """Yield the items of a folder that *composed* lacks, and of the missing folders above it."""
+        while path and composed.resolve(path) is None:
+            yield self._folder(path, owner)
+            path = path.rpartition("/")[0]
+
+    def _folder(self, path: str, owner: tuple[int, int]) -> Item:
+        uid, gid = owner
+        entry = Entry(path=path, kind=FOLDER, mode=0o755, uid=uid, gid=gid, mtime=self.created, size=0, offset=0)
+        return Item(entry=entry)
+
+    def composed(self) -> View:
+        """Return the files of the base and the new layers together."""
+        entries, elves = pseudo_index([*self.items.values()])
+        columns = Columns()
+        for entry in entries:
+            columns.add(entry)
+        blob = Descriptor(media_type="", digest="", size=0)
+        return View([*self.base.layers, Layer(blob=blob, origin=_Nowhere(), index=columns.index(elves=elves))])
+
+
+class _Nowhere:
+    """The origin of a layer that is not written yet."""
+
+    name = "the composed image"
+
+    def read(self, blob: Descriptor, start: int, stop: int) -> Iterator[bytes]:
+        raise NotImplementedError
+
+
+class _Parents(Mapping[str, Item]):
+    """The items of folders by path, created on demand."""
+
+    def __init__(self, assembly: Assembly) -> None:
+        self._assembly = assembly
+
+    def __getitem__(self, path: str) -> Item:
+        return self._assembly.parent(path)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
