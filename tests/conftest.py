@@ -14,7 +14,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-pytest_plugins = ["tests.tiny.bench"]
+pytest_plugins = ["tests.tiny.bench", "tests.tiny.elves"]
 
 REQUIRE = "--require-engine"
 DAEMONS = {"docker": "docker", "buildx": "docker", "nerdctl": "containerd", "buildctl": "containerd"}

@@ -105,11 +105,12 @@ def test_what_is_missing_is_said_when_it_is_planned(bench: Bench, elf: Any, tmp_
     base = {
         **tiny.base_tree(),
         "usr/bin/sh": file(elf("sh"), 0o755),
-        f"{LIBRARIES}/libown.so.1": file(elf("libown.so.1")),
+        f"{LIBRARIES}/libdeep.so.2": file(b"not a library, but the base has it"),
     }
     full = {
         **tiny.server_tree(),
         f"{tiny.SERVER_FOLDER}/backends/a/libtriton_a.so": file(elf("libtriton_a.so", "libdeep.so.2")),
+        f"{LIBRARIES}/libdeep.so.2": file(elf("libdeep.so.2")),
     }
     place = put(tmp_path / "layout", base, full)
     request = tiny.request(f"{place}:{tiny.FULL}", f"{place}:{tiny.BASE}", "a")

@@ -220,6 +220,7 @@ def _planned(planned: ImagePlan) -> dict[str, Any]:
             }
             for layer in planned.layers
         ],
+        "excused": [attrs.asdict(one) for one in planned.excused],
         "env": dict(planned.env),
         "labels": dict(planned.labels),
     }

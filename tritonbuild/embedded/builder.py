@@ -175,6 +175,8 @@ class Builder:
             self._report(
                 f"planned {len(planned.layers)} new layers, {sum(one.size for one in planned.layers) >> 20} MiB"
             )
+            for excused in planned.excused:
+                self._report(str(excused))
             written = delivery.write(planned.layers)
             image = result.compose(planned, base, written, annotations=annotations or {})
             delivery.take(image.config, image.config_content)

@@ -1,9 +1,17 @@
-"""The check of a composed image for missing libraries, by the rules of scripts/check.sh."""
+"""The check of a composed image for missing libraries, by the rules of scripts/check.sh.
+
+The full image is the reference. A library that its loader does not find for the same file either is no fault, and
+neither is one that the file's package has in another folder: the package loads it before, or does without it.
+"""
 
 from __future__ import annotations
 
+import posixpath
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
+
+import attrs
 
 from tritonbuild.embedded.runtime import OF_THE_DRIVER, SERVER_PATH, is_library, matches
 from tritonbuild.errors import BuildFailedError
@@ -13,14 +21,30 @@ from tritonbuild.rootfs.loader import Loader, Missing
 from tritonbuild.rootfs.view import View
 
 _SHOWN: Final = 10
+_PACKAGE: Final = re.compile(
+    rf"(?:{SERVER_PATH}/(?:backends|repoagents|caches)/[^/]+|(?:.*/)?(?:site|dist)-packages)(?=/)", re.DOTALL
+)
+"""The folder in which a file's package may have a library: a component's, or that of all Python packages."""
 
 
-def check(composed: View, loader: Loader, items: Mapping[str, Item], exempt: Sequence[str]) -> None:
-    """Check that the libraries of all new files are found.
+@attrs.frozen(kw_only=True)
+class Excused:
+    """A library that a file needs and that need not be found: the file, the library, and the reason."""
+
+    file: str
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.file} needs {self.name}, {self.reason}"
+
+
+def check(composed: Loader, full: Loader, items: Mapping[str, Item], exempt: Sequence[str]) -> tuple[Excused, ...]:
+    """Check that the libraries of all new files are found; return those that need not be.
 
     Args:
-        composed: The files of the composed image.
-        loader: Its loader.
+        composed: The loader of the composed image.
+        full: The loader of the full image.
         items: The new items, by path.
         exempt: Names of libraries (shell patterns) that may be missing.
 
@@ -28,17 +52,46 @@ def check(composed: View, loader: Loader, items: Mapping[str, Item], exempt: Seq
         BuildFailedError: A library, or a version of its symbols, is missing.
     """
     missing: dict[Missing, None] = {}
-    for path, real in _programs(composed, items):
-        for lack in loader.closure(real).missing:
+    for path, real in _programs(composed.view, items):
+        for lack in composed.closure(real).missing:
             if not matches(lack.name, (*OF_THE_DRIVER, *exempt)):
-                missing[Missing(file=f"/{path}", name=lack.name)] = None
-    if missing:
-        lines = [f"{lack.file} needs {lack.name}, which the composed image does not have" for lack in missing]
-        raise BuildFailedError(
-            lines[0] + (f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""),
-            tail=lines[:_SHOWN],
-            hint="use a full image whose base is as old as the base, or --exempt-library for what comes at run time",
-        )
+                missing[attrs.evolve(lack, file=f"/{path}")] = None
+    excuses = {lack: _excuse(lack, composed.view, full) for lack in missing}
+    faults = [lack for lack, reason in excuses.items() if not reason]
+    if faults:
+        raise _failed(faults)
+    return tuple(Excused(file=lack.file, name=lack.name, reason=reason) for lack, reason in excuses.items())
+
+
+def _failed(faults: Sequence[Missing]) -> BuildFailedError:
+    lines = [f"{lack.file} needs {lack.name}, which the composed image does not have" for lack in faults]
+    exempt = "add --exempt-library for a library that is provided at run time"
+    old = any(lack.name.startswith("GLIBC_") for lack in faults)
+    return BuildFailedError(
+        lines[0] + (f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""),
+        tail=lines[:_SHOWN],
+        hint="use a full image whose base is as old as the base image" if old else exempt,
+    )
+
+
+def _excuse(lack: Missing, composed: View, full: Loader) -> str:
+    """Return the reason why a missing library is no fault; empty if it is one."""
+    real = full.view.resolve(lack.file)
+    if real is not None and lack.name in {one.name for one in full.closure(real).missing}:
+        return "which the full image lacks too"
+    folder = _PACKAGE.match(lack.file.strip("/"))
+    if folder is None or lack.is_version:
+        return ""
+    found = _named(composed, folder[0], lack.name)
+    return f"which its package has as /{found}" if found else ""
+
+
+def _named(view: View, folder: str, name: str) -> str:
+    """Return the first file called *name* below *folder*; empty without one."""
+    for path in view.walk(folder):
+        if posixpath.basename(path) == name and not view.is_folder(path):
+            return path
+    return ""
 
 
 def _programs(composed: View, items: Mapping[str, Item]) -> Iterator[tuple[str, str]]:

@@ -58,6 +58,7 @@ class ImagePlan:
         env: The environment variables of the image.
         labels: The labels that are added to the base's.
         created: The time of the image, seconds since 1970.
+        excused: Libraries that are not found and need not be.
         full: The full image, with the user's components and packages.
         base: The base image.
     """
@@ -67,6 +68,7 @@ class ImagePlan:
     env: Mapping[str, str]
     labels: Mapping[str, str]
     created: int
+    excused: tuple[missing.Excused, ...] = ()
     full: Source = attrs.field(repr=False)
     base: Source = attrs.field(repr=False)
 
@@ -201,7 +203,7 @@ def _finish(sources: _Sources) -> ImagePlan:
     extra = {CONFIGURED: configured} if configured else {}
     composed = assembly.composed()
     loader = _loader(composed, sources.machine, env, extra, folder=f"{SERVER}/lib")
-    missing.check(composed, loader, assembly.items, request.exempt)
+    excused = missing.check(loader, sources.runtime.loader, assembly.items, request.exempt)
     generated = {**accounts.files(base.view, request.user), **extra, ldcache.PATH: ldcache.render(loader.lines)}
     items = [assembly.generated(path, content) for path, content in generated.items()]
     assembly.add("accounts and the loader's cache", items)
@@ -218,6 +220,7 @@ def _finish(sources: _Sources) -> ImagePlan:
         env=env,
         labels=labels | dict(request.labels),
         created=assembly.created,
+        excused=excused,
         full=sources.full,
         base=base,
     )

@@ -28,6 +28,7 @@ class Missing:
 
     file: str
     name: str
+    is_version: bool = False
 
 
 @attrs.frozen
@@ -114,7 +115,7 @@ class Loader:
                     by_name.setdefault(library.soname, loaded)
                 found[name] = at
         for version in _versions(waiting, by_name):
-            missing.setdefault(("", version), Missing(file=f"/{path}", name=version))
+            missing.setdefault(("", version), Missing(file=f"/{path}", name=version, is_version=True))
         return Closure(found, tuple(missing.values()))
 
     def _search(self, name: str, by: _Loaded) -> tuple[str, str, Elf] | None:  # noqa: C901 - the folders in the loader's order
