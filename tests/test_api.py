@@ -114,7 +114,7 @@ def test_a_callable_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(TritonBuildError) as caught:
         build(builder(construct_build_args=lambda **_: [str(hangs.wait())]))
     assert str(caught.value) == "construct_build_args of engine 'fake' gave no answer within 0.2 s"
-    assert caught.value.hint == "mend the callable it was registered with"
+    assert caught.value.hint == "fix the callable that was registered"
     hangs.set()
 
 
@@ -129,9 +129,9 @@ def test_the_containerfile_is_written_while_the_probe_goes_on() -> None:
         written.set()
         return "FROM a\n"
 
-    engine = attrs.evolve(builder(), health=health, binary="/there/is/none")
+    engine = attrs.evolve(builder(), health=health, binary="/nowhere")
     with pytest.raises(UnhealthyEngineError, match="its health probe says no"):
-        run_build.build_text(engine, document, ("a",), options={})
+        run_build.run(run_build.Job(engine=engine, document=document, tags=("a",)))
 
 
 def test_an_unhealthy_engine_builds_nothing(fake_program: FakeProgram, temporary: Path) -> None:
@@ -286,19 +286,81 @@ def test_a_platform_that_an_engine_cannot_be_told_is_an_error(fake_program: Fake
     def construct(*, file: str, context_path: str) -> list[str]:
         return [file, context_path]
 
-    with pytest.raises(InvalidInputError, match="engine 'fake' cannot be told a platform"):
+    with pytest.raises(InvalidInputError, match="engine 'fake' accepts no platform"):
         build(builder(construct_build_args=construct), platform="linux/arm64")
     assert not calls.exists()
 
 
-def test_names_that_engines_have_too_go_where_their_value_belongs(fake_program: FakeProgram) -> None:
+def test_a_name_that_both_have_is_the_compositions_and_options_are_the_engines(fake_program: FakeProgram) -> None:
     calls = fake_program("podman", f'if [ "$2" = version ]; then echo 4.3.1; exit; fi\n{WRITES_ID}')
     wanted: dict[str, Any] = {"backends": ["python"], "container_version": "24.10", "backend": "podman"}
-    tritonbuild.build(**wanted, runtime="/usr/bin/crun", env={"A": "b"})
+    tritonbuild.build(**wanted, options={"runtime": "/usr/bin/crun"}, env={"A": "b"})
     assert {"--runtime=/usr/bin/crun", "--env=A=b", "--network=none"} <= set(calls.read_text().split("\t"))
     result = tritonbuild.build(**wanted, runtime="install")
     assert "packages.sh" in result.containerfile
-    assert not any(token.startswith("--network") for token in result.argv)
+    assert not any(token.startswith(("--network", "--runtime")) for token in result.argv)
+    with pytest.raises(InvalidInputError) as caught:
+        tritonbuild.build(**wanted, runtime="/usr/bin/crun")
+    assert str(caught.value) == "unknown runtime '/usr/bin/crun'"
+
+
+COLLIDING: list[tuple[str, dict[str, Any], str]] = [
+    (
+        "platform",
+        {"platform": "linux/amd64", "options": {"platform": "linux/arm64"}},
+        "platform is 'linux/amd64', and the option 'platform' of engine 'podman' has another value",
+    ),
+    (
+        "platforms",
+        {"platform": "linux/amd64", "options": {"platform": ("linux/amd64", "linux/arm64")}},
+        "platform is 'linux/amd64', and the option 'platform' of engine 'podman' has another value",
+    ),
+    (
+        "runtime",
+        {"runtime": "install", "options": {"runtime": "crun"}},
+        "runtime is 'install', and the option 'runtime' of engine 'podman' has another value",
+    ),
+    (
+        "keyword",
+        {"no_cache": True, "options": {"no_cache": False}},
+        "option 'no_cache' is given twice with different values",
+    ),
+    ("tag", {"image_tag": "a", "options": {"tag": "b"}}, "the image's name is given twice with different values"),
+    ("file", {"options": {"file": "Dockerfile"}}, "option 'file' is set by tritonbuild"),
+    ("context", {"context_path": "."}, "option 'context_path' is set by tritonbuild"),
+]
+
+
+@pytest.mark.parametrize(("keywords", "message"), [row[1:] for row in COLLIDING], ids=[row[0] for row in COLLIDING])
+def test_values_that_contradict_each_other(keywords: dict[str, Any], message: str, fake_program: FakeProgram) -> None:
+    calls = fake_program("podman", "exit 99")
+    with pytest.raises(InvalidInputError) as caught:
+        tritonbuild.build(backends=["python"], backend="podman", **keywords)
+    assert str(caught.value) == message
+    assert not calls.exists()
+
+
+def test_values_that_agree(fake_program: FakeProgram) -> None:
+    calls = fake_program("podman", f'if [ "$2" = version ]; then echo 4.3.1; exit; fi\n{WRITES_ID}')
+    both: dict[str, Any] = {"platform": "arm64", "options": {"platform": ["linux/arm64"], "no_cache": True, "tag": "a"}}
+    tritonbuild.build(backends=["python"], backend="podman", image_tag=["a"], no_cache=True, **both)
+    words = next(line for line in calls.read_text().splitlines() if line.startswith("build")).split("\t")
+    assert [word for word in words if word.startswith("--platform")] == ["--platform=linux/arm64"]
+    assert {"--no-cache", "--tag=a"} <= set(words)
+
+
+def test_a_custom_engine_gets_every_option_that_was_meant_for_it(fake_program: FakeProgram) -> None:
+    fake_program("fake", "exit 0")
+    seen: dict[str, object] = {}
+
+    def construct(**options: object) -> list[str]:
+        seen.update(options)
+        return []
+
+    meant = {"user": "me", "registry": "push.example", "base": 1, "labels": ["a"], "runtime": "crun", "features": 0}
+    build(builder(construct_build_args=construct), options=meant, user="1000", colour="red")
+    assert {name: seen[name] for name in meant} == meant
+    assert seen["colour"] == "red"
 
 
 def test_a_plan(tmp_path: Path) -> None:

@@ -87,6 +87,13 @@ BAD = [
         ["--enable-gpu=tru", "--backend", "python"],
         "tritonbuild: --enable-gpu=tru is neither true nor false\nhint: say true or false\n",
     ),
+    (
+        ["--engine", "podman", "--backend", "python", "--platform", "linux/amd64", "--opt", "platform=linux/arm64"],
+        (
+            "tritonbuild: platform is 'linux/amd64', and the option 'platform' of engine 'podman' has another value\n"
+            "hint: give the platform of the composition, or the engine's option\n"
+        ),
+    ),
     ([], "tritonbuild: no component is chosen\nhint: name at least one, say --backend python\n"),
     (["--nonsense"], "tritonbuild: No such option: --nonsense\nhint: tritonbuild --help shows what there is\n"),
     (["health", "dockr"], "tritonbuild: unknown engine 'dockr'\nhint: did you mean 'docker'?\n"),

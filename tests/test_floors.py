@@ -23,7 +23,8 @@ STOREYS = (
     ("rootfs",),
     ("recipe", "embedded", "source_check"),
     ("backends",),
-    ("run_build",),
+    ("build_command", "build_outcome"),
+    ("run_build", "keywords"),
     ("api",),
     ("__init__",),
     ("testing", "cli"),
@@ -39,7 +40,6 @@ LARGEST_MODULE = 300
 TO_SPLIT = {
     "layers.layerindex",
     "layers.scan",
-    "run_build",
     "oci.transport",
 }
 

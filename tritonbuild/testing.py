@@ -34,7 +34,7 @@ from tritonbuild.backends import _plugins
 from tritonbuild.engine import Engine, Health, probe
 from tritonbuild.errors import BuildFailedError, BuildTimeoutError, TritonBuildError
 from tritonbuild.reference import is_digest
-from tritonbuild.run_build import BuildResult, build_text
+from tritonbuild.run_build import BuildResult, Job, run
 
 TAG: Final = "tritonbuild-conformance"
 
@@ -56,7 +56,8 @@ class Subject:
     def build(self, *lines: str, tags: tuple[str, ...] = (TAG,), timeout: float = 300, **options: Any) -> BuildResult:
         """Build a Containerfile of these lines on the base."""
         text = "\n".join((f"FROM {self.base}", *lines, ""))
-        return build_text(self.engine, text, tags, timeout=timeout, options={**self.options, **options})
+        given = {**self.options, **options}
+        return run(Job(engine=self.engine, document=text, tags=tags, timeout=timeout, options=given))
 
 
 def _require(truth: object, otherwise: str) -> None:

@@ -455,7 +455,11 @@ HEALTHY: Final = Health(ok=True, engine="x", version="99.0")
 
 def run(engine: str, **options: Any) -> tritonbuild.BuildResult:
     """A build on a recording program, its daemon's answer made up."""
-    return run_build.build_text(tritonbuild.get_backend(engine), "FROM a\n", (TAG,), health=HEALTHY, options=options)
+    return run_build.run(job(tritonbuild.get_backend(engine), HEALTHY, options))
+
+
+def job(engine: Engine, health: Health, options: Mapping[str, Any]) -> run_build.Job:
+    return run_build.Job(engine=engine, document="FROM a\n", tags=(TAG,), health=health, options=options)
 
 
 METADATA_CASES: Final = [
@@ -540,7 +544,7 @@ def test_an_option_of_a_newer_version(engine: str, fake_program: FakeProgram) ->
     calls = fake_program(engine, "exit 1")
     old = Health(ok=True, engine=engine, version="0.11")
     with pytest.raises(InvalidInputError) as caught:
-        run_build.build_text(record, "FROM a\n", (TAG,), health=old, options=options)
+        run_build.run(job(record, old, options))
     since = record.options[name].since
     assert (
         str(caught.value) == f"option {name!r} of engine {engine!r} needs {engine} {since} or newer, and this is 0.11"
@@ -552,7 +556,5 @@ def test_dockers_options_count_by_its_client(fake_program: FakeProgram) -> None:
     fake_program("docker", "exit 1")
     old = Health(ok=True, engine="docker", version="28.0", client="18.06.1", features=frozenset({"buildkit"}))
     with pytest.raises(InvalidInputError) as caught:
-        run_build.build_text(
-            tritonbuild.get_backend("docker"), "FROM a\n", (TAG,), health=old, options={"secret": "id=a"}
-        )
+        run_build.run(job(tritonbuild.get_backend("docker"), old, {"secret": "id=a"}))
     assert str(caught.value) == "option 'secret' of engine 'docker' needs docker 18.09 or newer, and this is 18.06.1"

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from tests import replica
@@ -16,7 +17,7 @@ from tritonbuild.embedded.request import Request, from_document
 from tritonbuild.engine import probe
 from tritonbuild.errors import BuildFailedError, InvalidInputError
 from tritonbuild.oci.descriptors import from_json
-from tritonbuild.run_build import build_text
+from tritonbuild.run_build import Job, run
 
 TOKENS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "what every engine gets": (
@@ -139,24 +140,22 @@ def test_a_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     composition = Composition(backends=["python"], container_version="24.10")
     places = {name: f"oci:{source.layout}:{source.references[name]}" for name in ("full", "min")}
-    result = build_text(
-        embedded.ENGINE,
-        embedded.document(composition),
-        ("my/triton:1",),
-        options={"source": places, "output": {"type": "oci-layout", "dest": str(tmp_path / "out")}},
+    job = Job(engine=embedded.ENGINE, document=embedded.document(composition), tags=("my/triton:1",))
+    result = run(
+        attrs.evolve(job, options={"source": places, "output": {"type": "oci-layout", "dest": str(tmp_path / "out")}})
     )
     index = json.loads((tmp_path / "out" / "index.json").read_bytes())
     assert index["manifests"][0]["digest"] == result.digest
     assert result.image_id.startswith("sha256:")
     assert result.log.stat().st_size
     with pytest.raises(BuildFailedError) as caught:
-        build_text(
-            embedded.ENGINE,
-            embedded.document(composition),
-            ("my/triton:1",),
-            options={
-                "source": {**places, "full": places["min"]},
-                "output": {"type": "oci", "dest": str(tmp_path / "x")},
-            },
+        run(
+            attrs.evolve(
+                job,
+                options={
+                    "source": {**places, "full": places["min"]},
+                    "output": {"type": "oci", "dest": str(tmp_path / "x")},
+                },
+            )
         )
     assert any("the full image has no /opt/tritonserver/LICENSE" in line for line in caught.value.tail)

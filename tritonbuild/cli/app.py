@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 import attrs
 import typer
 
-from tritonbuild import api, backends, flags, run_build
+from tritonbuild import api, backends, build_command, flags
 from tritonbuild.backends import _plugins
 from tritonbuild.cli import options, settings, show
 from tritonbuild.cli.composing import Wanted, composing
@@ -92,7 +92,7 @@ def build(  # noqa: PLR0913 - one parameter for each option
         on_note=None if quiet else lambda note: _err(f"tritonbuild: {note}"),
         work_dir=work_dir or None,
         measure=as_json,
-        **asked,
+        options=asked,
     )
     if as_json:
         record = attrs.asdict(result, filter=lambda field, _: field.name != "containerfile")
@@ -109,7 +109,7 @@ def _write(composition: Composition, folder: Path) -> None:
     """Write the Containerfile that a build would use, and nothing else."""
     if not folder.is_dir():
         raise InvalidInputError(f"work folder {str(folder)!r} does not exist", hint="make it, or name another")
-    _out(str(run_build.write_containerfile(api.get_containerfile(composition), folder)))
+    _out(str(build_command.write_containerfile(api.get_containerfile(composition), folder)))
 
 
 @attrs.frozen(kw_only=True)

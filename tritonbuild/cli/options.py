@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, TypeAlias
 
 import typer
 
-from tritonbuild import run_build
+from tritonbuild import build_command
 from tritonbuild.composition import DCGM_SOURCES, FEATURES, NVIDIA_REGISTRY, RUNTIMES
 
 WHAT: Final = "What is in the image"
@@ -81,10 +81,10 @@ OutputNames: TypeAlias = Annotated[
 EngineOptions: TypeAlias = Annotated[
     list[str], _option(HOW, "An option of the engine; repeatable.", "--opt", metavar="KEY[=VALUE]")
 ]
-WorkDir: TypeAlias = Annotated[str, _option(HOW, f"Keep {run_build.CONTAINERFILE_NAME} in DIR.", metavar="DIR")]
+WorkDir: TypeAlias = Annotated[str, _option(HOW, f"Keep {build_command.CONTAINERFILE_NAME} in DIR.", metavar="DIR")]
 Timeout: TypeAlias = Annotated[float | None, _option(HOW, "Stop a build after.", metavar="SECONDS", min=0.001)]
 DryRun: TypeAlias = Annotated[
-    bool, _option(HOW, f"Write {run_build.CONTAINERFILE_NAME} and build nothing.", "--dry-run")
+    bool, _option(HOW, f"Write {build_command.CONTAINERFILE_NAME} and build nothing.", "--dry-run")
 ]
 
 Quiet: TypeAlias = Annotated[bool, _option(SHOWN, "Show the result only.", "--quiet", "-q")]

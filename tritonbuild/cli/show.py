@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import attrs
 import typer
 
-from tritonbuild import api, backends, flags, run_build
+from tritonbuild import api, backends, build_command, flags
 from tritonbuild.catalog import Catalog, Component
 from tritonbuild.cli import options, settings
 from tritonbuild.cli.composing import Wanted, composing
@@ -102,7 +102,7 @@ def plan(  # noqa: PLR0913 - one parameter for each option
     if opt and not name:
         raise InvalidInputError("--opt is given without an engine", hint="name it with --engine; options differ")
     asked: dict[str, Any] = flags.parse(backends.get_backend(name).options, opt, engine=name) if name and opt else {}
-    found = api.plan(composition, backend=name, echo=None if quiet else sys.stderr.fileno(), **asked)
+    found = api.plan(composition, backend=name, options=asked, echo=None if quiet else sys.stderr.fileno())
     if as_json:
         record = {
             "container_version": composition.container_version,
@@ -162,7 +162,7 @@ def render(
         sys.stdout.write(api.get_containerfile(composition))
         sys.stdout.flush()
         return
-    _out(str(run_build.write_containerfile(api.get_containerfile(composition), Path(output))))
+    _out(str(build_command.write_containerfile(api.get_containerfile(composition), Path(output))))
 
 
 def _component(component: Component) -> dict[str, Any]:

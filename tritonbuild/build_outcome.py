@@ -1,0 +1,84 @@
+"""The outcome of a build: image id, digest, destinations and size, from the files that the engine wrote."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tritonbuild import engine as engines
+from tritonbuild.engine import Engine
+from tritonbuild.errors import BuildFailedError
+from tritonbuild.masking import mask
+from tritonbuild.reference import is_digest
+
+
+def facts(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of the engine's metadata file; empty without one."""
+    try:
+        found = json.loads(Path(options["metadata_file"]).read_bytes())
+    except (KeyError, OSError, ValueError, TypeError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def identity(
+    engine: Engine, argv: Sequence[str], options: Mapping[str, Any], metadata: Mapping[str, Any]
+) -> tuple[str, str]:
+    """Return image id and manifest digest from the files that the engine was to write; never from its output.
+
+    Raises:
+        BuildFailedError: The command asks for an image id, and there is none.
+    """
+    image_id, digest = _digests(metadata)
+    if (iidfile := options.get("iidfile")) and not image_id:
+        with contextlib.suppress(OSError):
+            image_id = Path(iidfile).read_text(encoding="ascii", errors="replace").strip()
+    image_id = image_id if ":" in image_id or not image_id else f"sha256:{image_id}"
+    files = [str(options[name]) for name in ("metadata_file", "iidfile") if options.get(name)]
+    asked = any(path in token for path in files for token in argv)
+    if (asked or engine.options) and engine.makes_image(options) and not is_digest(image_id):
+        raise BuildFailedError(
+            f"the build with engine {engine.name!r} ended with success, but without an image id",
+            argv=mask(argv),
+            returncode=0,
+            hint="it may have been stopped by another program; see the log",
+        )
+    return image_id, digest
+
+
+def _digests(metadata: Mapping[str, Any]) -> tuple[str, str]:
+    """Return image id and manifest digest from BuildKit's metadata; empty where they are absent.
+
+    An image in a storage that keeps no manifests has none: its digest there is its id, by either name.
+    """
+    digest = str(metadata.get("containerimage.digest", ""))
+    image_id = str(metadata.get("containerimage.config.digest", "")) or digest
+    has_manifest = "containerimage.descriptor" in metadata or digest != image_id
+    return image_id, digest if has_manifest else ""
+
+
+def destinations(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the destinations of the image besides the engine's storage, for an engine whose metadata has them."""
+    found = metadata.get("tritonbuild.places")
+    return tuple(map(str, found)) if isinstance(found, list) else ()
+
+
+def size(engine: Engine, image_id: str, options: Mapping[str, Any], env: Mapping[str, str]) -> int | None:
+    """Return the image's size in the engine's storage, in bytes; None where it is unknown."""
+    answer = engines.ask(engine, engine.size_query, image_id, options, env) if engine.size_query else ""
+    return int(answer) if answer.isascii() and answer.isdigit() else None
+
+
+def pushed_digest(
+    engine: Engine, image_id: str, options: Mapping[str, Any], env: Mapping[str, str], scratch: Path
+) -> str:
+    """Return the manifest digest after the follow-up commands; empty where it is unknown."""
+    if options.get("push") and engine.digest_query:
+        answer = engines.ask(engine, engine.digest_query, image_id, options, env)
+        return answer.partition("\n")[0].rpartition("@")[2]
+    with contextlib.suppress(OSError):
+        return (scratch / "digest").read_text(encoding="ascii", errors="replace").strip()
+    return ""
