@@ -149,7 +149,7 @@ def test_agents_and_the_cache_are_needed_too(models: Path) -> None:
     model_repository_agents { agents [ { name: "checksum" parameters { key: "a" value: "b" } }, { name: "other" } ] }
     """
     model = one(models, {"config.pbtxt": text, "1": {}}, cache="redis")
-    started = "the server is to be started with --cache-config=redis,..."
+    started = "start the server with --cache-config=redis,..."
     assert needed(model)[1:] == [
         ("repoagent", "checksum", "config.pbtxt has it in model_repository_agents"),
         ("repoagent", "other", "config.pbtxt has it in model_repository_agents"),
@@ -223,7 +223,7 @@ def test_files_beside_models_are_not_looked_at(models: Path) -> None:
 
 def test_odd_names_stay_on_one_line(models: Path) -> None:
     model = one(models, {"1\n": {"x": ""}})
-    assert model.problems[0].message == "no config.pbtxt, and folder 1\\n holds no file that Triton goes by"
+    assert model.problems[0].message == "no config.pbtxt, and folder 1\\n holds no file that names a backend"
     model = one(models, {"1\n": {"model.py": ""}, "\udcff": Path("nowhere")})
     assert needed(model) == [("backend", "python", "no config.pbtxt; folder 1\\n holds model.py")]
     assert model.problems[-1].message == "Triton does not load a model with a broken link: \\udcff"
@@ -237,7 +237,7 @@ def test_several_repositories_are_one(models: Path) -> None:
     assert read.folders == ("models", "other")
     assert [model.path for model in read.models] == ["models/a", "other/a", "models/all", "other/b"]
     message = "several repositories have a model of this name: models/a, other/a"
-    twice = Problem(message=message, hint="Triton loads none of them: keep one")
+    twice = Problem(message=message, hint="Triton loads none of them: remove all but one")
     assert [model.problems for model in read.models] == [(twice,), (twice,), (), ()]
 
 
@@ -257,7 +257,7 @@ def test_links_are_followed(models: Path) -> None:
         (
             {"1": {"weights": ""}},
             Problem(
-                message="no config.pbtxt, and folder 1 holds no file that Triton goes by",
+                message="no config.pbtxt, and folder 1 holds no file that names a backend",
                 hint=BACKEND_HINT,
                 blocks=True,
             ),
@@ -265,7 +265,7 @@ def test_links_are_followed(models: Path) -> None:
         (
             {"config.pbtxt": "", "1": {}},
             Problem(
-                message="config.pbtxt names no backend, and folder 1 holds no file that Triton goes by",
+                message="config.pbtxt names no backend, and folder 1 holds no file that names a backend",
                 hint="name the backend in config.pbtxt",
                 blocks=True,
             ),
@@ -273,15 +273,15 @@ def test_links_are_followed(models: Path) -> None:
         (
             {"1": {"model.dali": ""}},
             Problem(
-                message="no config.pbtxt, and folder 1 holds no file that Triton goes by",
-                hint='model.dali is a name of dali\'s models: say backend: "dali" in a config.pbtxt, if that is it',
+                message="no config.pbtxt, and folder 1 holds no file that names a backend",
+                hint='model.dali is a file of dali models: if it is one, add backend: "dali" to a config.pbtxt',
                 blocks=True,
             ),
         ),
         (
             {"config.pbtxt": 'platform: "caffe2_netdef"', "1": {"model.onnx": ""}},
             Problem(
-                message='config.pbtxt says platform: "caffe2_netdef", which stands for no backend',
+                message='config.pbtxt says platform: "caffe2_netdef", which belongs to no backend',
                 hint="name the backend in config.pbtxt",
                 blocks=True,
             ),
@@ -298,21 +298,21 @@ def test_links_are_followed(models: Path) -> None:
             {"config.pbtxt": 'name: "n" backend: "python"', "1": {}},
             Problem(
                 message='config.pbtxt names the model "n", its folder is "m"',
-                hint="Triton wants them equal: leave the name out of it",
+                hint="Triton requires equal names: remove the name from it",
             ),
         ),
         (
             {"config.pbtxt": 'backend: "python" platform: "ensemble"', "1": {}},
             Problem(
                 message='config.pbtxt says backend: "python" beside platform: "ensemble"',
-                hint="an ensemble has no backend: leave it out",
+                hint="an ensemble has no backend: remove it",
             ),
         ),
         (
             {"config.pbtxt": 'backend: "onnxruntime" platform: "tensorrt_plan"', "1": {}},
             Problem(
                 message='config.pbtxt says platform: "tensorrt_plan" beside backend: "onnxruntime"',
-                hint="leave the platform out: the backend says enough",
+                hint="remove the platform: the backend is sufficient",
             ),
         ),
         (
@@ -324,13 +324,13 @@ def test_links_are_followed(models: Path) -> None:
         ),
         (
             {"config.pbtxt": 'platform: "ensemble"', "1": {}},
-            Problem(message="config.pbtxt has no step in ensemble_scheduling", hint="an ensemble needs one"),
+            Problem(message="config.pbtxt has no step in ensemble_scheduling", hint="add a step"),
         ),
         (
             {"config.pbtxt": 'platform: "ensemble" ensemble_scheduling { step { model_name: "x" } }', "1": {}},
             Problem(
-                message='the ensemble consists of "x" too, which is not there',
-                hint="give the repository that has it, too",
+                message='the ensemble has the step "x", which no repository has',
+                hint="add the repository that has it",
                 blocks=True,
             ),
         ),
@@ -338,7 +338,7 @@ def test_links_are_followed(models: Path) -> None:
             {"config.pbtxt": 'backend: "python"', "01": {}},
             Problem(
                 message="it has no version",
-                hint="add a folder that is named after the version, say 1; that of an ensemble is empty",
+                hint="add a folder named after the version, for example 1; an ensemble's is empty",
             ),
         ),
         (
@@ -349,7 +349,7 @@ def test_links_are_followed(models: Path) -> None:
             {"config.pbtxt": 'backend: "python"\nnew { a: [ 1, { b: "c" } ] }', "1": {}},
             Problem(
                 message='models/m/config.pbtxt:2:1: message type "inference.ModelConfig" has no field named "new"',
-                hint="Triton loads the model only if its release knows it: check how it is written",
+                hint="Triton loads the model only if its release has the field: check its spelling",
             ),
         ),
     ],
@@ -372,9 +372,9 @@ def test_a_folder_that_is_no_model_does_not_stop_the_rest(models: Path, name: st
     grow(models, {"m": {"1": {"model.py": ""}}})
     (models / name / "x").mkdir(parents=True)
     read = modelrepo.read(models)
-    message = "Triton takes this folder for a model, which will not load"
+    message = "Triton reads this folder as a model, which will not load"
     (problem,) = next(model.problems for model in read.models if model.name == name)
-    assert problem == Problem(message=message, hint="keep other folders out of a repository")
+    assert problem == Problem(message=message, hint="move other folders out of the repository")
     assert modelrepo.components(read, BUILTIN, "24.12").backends == ("python",)
 
 
@@ -404,7 +404,7 @@ def test_a_broken_link_among_the_models_is_said(models: Path) -> None:
                 '"backend" fields'
             ),
         ),
-        (b'name: "m"\nn\xe9', ":2:2 is not a model configuration: it is not text in UTF-8"),
+        (b'name: "m"\nn\xe9', ":2:2 is not a model configuration: it is not UTF-8"),
         (b"\x7fELF\x00", ":1:1 is not a model configuration: expected identifier or number, got \\x7f"),
         (b"a { " * 5000, " is nested too deeply for a model configuration"),
         (b"new: 1\nbackend: 2", ":2:10 is not a model configuration: expected string but found: '2'"),
@@ -420,7 +420,7 @@ def test_a_broken_configuration_is_named_with_its_line(models: Path, content: by
     with pytest.raises(InvalidInputError) as caught:
         modelrepo.read(models)
     assert caught.value.message == f"models/m/config.pbtxt{message}"
-    assert caught.value.hint == "correct it: the fields are in the server's documentation, model_configuration.md"
+    assert caught.value.hint == "fix the file: the server's documentation has the fields in model_configuration.md"
 
 
 def test_a_long_message_is_cut(models: Path) -> None:
@@ -437,16 +437,16 @@ def test_a_long_message_is_cut(models: Path) -> None:
         (
             "s3://bucket/models",
             "model repository 's3://bucket/models' is not a local folder",
-            "mount it, or download it first, and give the folder",
+            "mount or download it, and give the folder",
         ),
         (
             Path("gs://bucket"),
             "model repository 'gs:/bucket' is not a local folder",
-            "mount it, or download it first, and give the folder",
+            "mount or download it, and give the folder",
         ),
         ("nowhere", "cannot read nowhere: no such file or directory", ""),
         ("file", "cannot read file: not a directory", ""),
-        ("", "the model repository's name is empty", "give a folder"),
+        ("", "the name of the model repository is empty", "give a folder"),
         ("a\0b", "cannot read a\\x00b: embedded null byte", ""),
         ("models/m", "'models/m' is a model, not a model repository", "give the folder above it"),
     ],
@@ -523,7 +523,7 @@ def repository(*needs: tuple[str, str], config: str = "m/config.pbtxt") -> Repos
             Selection(
                 backends=("tensorflow1",),
                 notes=(
-                    "release 22.05 takes TensorFlow 1 unless it is started with --backend-config=tensorflow,version=2",
+                    "release 22.05 uses TensorFlow 1 unless it is started with --backend-config=tensorflow,version=2",
                 ),
             ),
         ),
@@ -548,7 +548,7 @@ def repository(*needs: tuple[str, str], config: str = "m/config.pbtxt") -> Repos
             "23.01",
             Selection(
                 backends=("python",),
-                notes=("release 23.01 keeps responses in the server itself: there is no cache to compose",),
+                notes=("release 23.01 caches responses in the server: it has no cache component",),
             ),
         ),
     ],
@@ -574,7 +574,7 @@ def test_old_releases_want_to_be_told_to_complete() -> None:
 
 def test_what_comes_from_elsewhere_is_left_out() -> None:
     read = repository(("backend", "acme"), ("backend", "python"))
-    assert modelrepo.components(read, BUILTIN, "24.12", own={("backend", "acme")}).backends == ("python",)
+    assert modelrepo.components(read, BUILTIN, "24.12", folders={("backend", "acme")}).backends == ("python",)
 
 
 @pytest.mark.parametrize(
@@ -625,13 +625,13 @@ def test_nothing_is_composed_for_a_model_of_unknown_needs(models: Path) -> None:
     read = modelrepo.read(grow(models, {"m": {"1": {}}}))
     with pytest.raises(InvalidInputError) as caught:
         modelrepo.components(read, BUILTIN, "24.12")
-    what = "no config.pbtxt, and folder 1 holds no file that Triton goes by"
+    what = "no config.pbtxt, and folder 1 holds no file that names a backend"
     assert caught.value.message == f"model 'm' (models/m): {what}"
     assert caught.value.hint == BACKEND_HINT
 
 
 def test_nothing_is_composed_for_no_model(models: Path) -> None:
-    with pytest.raises(InvalidInputError, match=r"^there is no model in models$"):
+    with pytest.raises(InvalidInputError, match=r"^no model in models$"):
         modelrepo.components(modelrepo.read(models), BUILTIN, "24.12")
 
 

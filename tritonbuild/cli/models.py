@@ -17,7 +17,7 @@ def choose(chosen: dict[str, list[str]], given: Mapping[str, Any], config: Setti
     own = [(kind, text.partition("=")[0]) for kind, texts in chosen.items() for text in texts if "=" in text]
     platform = given["platform"] or PLATFORM
     selection = modelrepo.components(
-        repository, config.catalog, version, platform=platform, gpu=given["enable_gpu"], own=own
+        repository, config.catalog, version, platform=platform, gpu=given["enable_gpu"], folders=own
     )
     said = list(selection.notes)
     found = {"backend": selection.backends, "repoagent": selection.repoagents, "cache": selection.caches}

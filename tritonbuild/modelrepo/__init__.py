@@ -1,7 +1,7 @@
-"""A model repository, and the components that its models need.
+"""Model repositories: the components that the models in local folders need.
 
-`read` looks at folders and says of each model what it needs and why; `components` gives what a release has of it, as
-keywords of a Composition.
+In: folders of models, and a release (`read`, then `components`). Out: for each model its needs with the reason for
+each, and the components of the release as keywords of a `Composition`. Callers: the command line and library users.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The components of a release that the models of a repository need."""
+"""The choice of components: from the needs of models to the components of a release."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from tritonbuild.errors import InvalidInputError
 from tritonbuild.modelrepo.records import Model, Need, Repository, Selection
 
 AUTO_COMPLETE: Final = "22.07"
-"""The first release that loads a model without a complete configuration unasked (release notes of 2.24.0)."""
+"""The first release that completes model configurations by default (release notes of 2.24.0)."""
 
 TENSORFLOW_2: Final = "22.08"
-"""The first release whose `tensorflow` is TensorFlow 2 unless it is told otherwise (release notes of 2.25.0)."""
+"""The first release whose `tensorflow` is TensorFlow 2 by default (release notes of 2.25.0)."""
 
 _ENSEMBLE: Final = ("backend", "ensemble")
 
 
-def components(  # noqa: PLR0913 - three of them are what the catalog is asked for
+def components(  # noqa: PLR0913 - three of them select from the catalog
     repository: Repository,
     catalog: Catalog,
     version: str,
     *,
     platform: str = "linux/amd64",
     gpu: bool = True,
-    own: Collection[tuple[str, str]] = (),
+    folders: Collection[tuple[str, str]] = (),
 ) -> Selection:
     """Return the components of release *version* that the models of *repository* need, each once, sorted by name.
 
     Args:
-        own: Components, as kind and name, that come from elsewhere than the release: they are left out.
+        folders: Components, as kind and name, that the user provides as folders: they are left out.
 
     Raises:
-        InvalidInputError: There is no model, it is not known what one needs, or the release, the platform or the
-            flavour does not have it: the message names the model, its folder and what made it need that.
+        InvalidInputError: No model was found, the needs of one are unknown, or the release, the platform or the
+            flavour lacks a component: the message names the model, its folder and the reason for the need.
     """
     _check(repository)
-    target = _Target(catalog, version, platform, gpu)
-    left_out = {_ENSEMBLE, *own}
+    query = _Query(catalog, version, platform, gpu)
+    left_out = {_ENSEMBLE, *folders}
     chosen: dict[str, set[str]] = {"backend": set(), "repoagent": set(), "cache": set()}
     notes: dict[str, None] = {}
     caches = catalog.components(version, platform=platform, gpu=gpu, kind="cache")
@@ -50,9 +50,9 @@ def components(  # noqa: PLR0913 - three of them are what the catalog is asked f
             if (need.kind, need.name) in left_out:
                 continue
             if need.kind == "cache" and not caches:
-                notes[f"release {version} keeps responses in the server itself: there is no cache to compose"] = None
+                notes[f"release {version} caches responses in the server: it has no cache component"] = None
             else:
-                component, note = _resolve(model, need, target)
+                component, note = _resolve(model, need, query)
                 chosen[need.kind].add(component.name)
                 if note:
                     notes[note] = None
@@ -69,10 +69,10 @@ def components(  # noqa: PLR0913 - three of them are what the catalog is asked f
 
 
 def _check(repository: Repository) -> None:
-    """Raise an InvalidInputError if it is not known what the repository's models need."""
+    """Raise an InvalidInputError if *repository* has no model, or the needs of a model are unknown."""
     if not repository.models:
         raise InvalidInputError(
-            f"there is no model in {' and '.join(repository.folders)}", hint="every folder of a repository is a model"
+            f"no model in {' and '.join(repository.folders)}", hint="each folder in a repository is a model"
         )
     for model in repository.models:
         for problem in model.problems:
@@ -81,8 +81,8 @@ def _check(repository: Repository) -> None:
 
 
 @attrs.frozen
-class _Target:
-    """What is composed for."""
+class _Query:
+    """The query to the catalog: release, platform and flavour."""
 
     catalog: Catalog
     version: str
@@ -93,24 +93,24 @@ class _Target:
         return self.catalog.component(kind, name, self.version, platform=self.platform, gpu=self.gpu)
 
 
-def _resolve(model: Model, need: Need, target: _Target) -> tuple[Component, str]:
-    """Return the component that Triton loads for a need, and a note."""
+def _resolve(model: Model, need: Need, query: _Query) -> tuple[Component, str]:
+    """Return the component that Triton loads for a need, and a note or ""."""
     name, note = need.name, ""
-    if (need.kind, name) == ("backend", "tensorflow") and target.version < TENSORFLOW_2:
+    if (need.kind, name) == ("backend", "tensorflow") and query.version < TENSORFLOW_2:
         name = "tensorflow1"
         option = "--backend-config=tensorflow,version=2"
-        note = f"release {target.version} takes TensorFlow 1 unless it is started with {option}"
+        note = f"release {query.version} uses TensorFlow 1 unless it is started with {option}"
     try:
-        component = target.resolve(need.kind, name)
+        component = query.resolve(need.kind, name)
     except InvalidInputError as error:
         raise InvalidInputError(f"{_title(model)}: {error.message}: {need.reason}", hint=error.hint) from None
     folder = PurePosixPath(component.directory or "").name
     if name in (folder, "tensorflow"):
         return component, note
     if name == component.name:
-        note = f"release {target.version} has {name} in {component.directory}: the server looks for it by that name"
+        note = f"release {query.version} has {name} in {component.directory}: the server looks for it by that name"
         return component, note
-    # what people call a component on a command line, Triton does not understand in a configuration
+    # Triton does not know the aliases that the command line accepts
     raise InvalidInputError(
         f"{_title(model)}: Triton does not know {component.name} as {name!r}: {need.reason}",
         hint=f"write {component.name} in the configuration",

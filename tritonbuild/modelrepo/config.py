@@ -1,8 +1,8 @@
-"""Triton's model configuration: the schema of `config.pbtxt`, and what such a file says of components.
+"""Model configurations: the parser of `config.pbtxt`, and the fields that name components.
 
-The format is protobuf's text format, and protobuf reads it. The schema is in `schema.json`: every message, field and
-number of `protobuf/model_config.proto` in triton-inference-server/common, for which there is no package of its own.
-The tests compare it, field by field, with the one that tritonclient carries.
+The format is protobuf's text format, and protobuf parses it. The schema is in `schema.json`: every message, field and
+number of `protobuf/model_config.proto` in triton-inference-server/common, which no package of its own contains. The
+tests compare it, field by field, with the schema in tritonclient.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import attrs
 from tritonbuild.errors import InvalidInputError, one_line
 
 _PACKAGE: Final = "inference"
-_HINT: Final = "correct it: the fields are in the server's documentation, model_configuration.md"
+_HINT: Final = "fix the file: the server's documentation has the fields in model_configuration.md"
 _LONGEST: Final = 200
-"""Characters of a parser's message that are shown: it can quote a token as long as the file."""
+"""The shown characters of a parser's message, which can quote a token as long as the file."""
 
 _SINGULAR: Final = 1
 _REPEATED: Final = 3
@@ -30,14 +30,14 @@ _REPEATED: Final = 3
 
 @attrs.frozen(kw_only=True)
 class Config:
-    """What a model configuration says of the components that the model needs.
+    """The fields of a model configuration that decide which components the model needs.
 
     Attributes:
         ensemble: Whether it has `ensemble_scheduling`.
         steps: The models of an ensemble, in the order of its steps.
         agents: The names of its repository agents.
-        cached: Whether it has responses cached.
-        unknown: A field that the schema does not have: where it stands, and the parser's words. Empty if all are known.
+        cached: Whether it enables the response cache.
+        unknown: The position of a field that the schema lacks, and the parser's message; empty if it has all fields.
     """
 
     name: str = ""
@@ -53,14 +53,13 @@ class Config:
 
 
 def parse(content: bytes, path: str) -> Config:
-    """Return what the model configuration *content* says. *path* names it in messages.
+    """Parse the model configuration *content*; *path* is for messages.
 
-    A field that the schema does not have is not an error, since the release that serves may know it: the rest is
-    read, and the field is said. (Triton itself refuses a field that its release does not know.) A value of an
-    enumeration that the schema does not have is one.
+    A field that the schema lacks is not an error, since the serving release may have it: it is reported in `unknown`.
+    (Triton refuses a field that its release does not have.) A value that an enumeration lacks is an error.
 
     Raises:
-        InvalidInputError: It is not a model configuration: the message holds its path, line and column.
+        InvalidInputError: It is not a model configuration: the message has its path, line and column.
     """
     # protobuf takes longer to import than most commands to run, and only model repositories need it
     from google.protobuf import text_format  # noqa: PLC0415
@@ -70,17 +69,17 @@ def parse(content: bytes, path: str) -> Config:
     try:
         message = text_format.Parse(text, _message_class()())
     except (text_format.ParseError, ValueError, RecursionError) as error:
-        place, words = _explained(error, path)
+        position, words = _explained(error, path)
         try:
             message = text_format.Parse(text, _message_class()(), allow_unknown_field=True)
         except RecursionError:
             raise InvalidInputError(f"{path} is nested too deeply for a model configuration", hint=_HINT) from None
         except (text_format.ParseError, ValueError) as other:
-            there, why = _explained(other, path)
-            if there != path:  # a value that the parser cannot skip has no place: then the field before it is meant
-                place, words = there, why
-            raise InvalidInputError(f"{place} is not a model configuration: {words}", hint=_HINT) from None
-        unknown = f"{place}: {words}"
+            second, reason = _explained(other, path)
+            if second != path:  # the parser gives no position for a value that it cannot skip: use the field before it
+                position, words = second, reason
+            raise InvalidInputError(f"{position} is not a model configuration: {words}", hint=_HINT) from None
+        unknown = f"{position}: {words}"
     return Config(
         name=message.name,
         backend=message.backend,
@@ -100,13 +99,13 @@ def _decoded(content: bytes, path: str) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line, column = content.count(b"\n", 0, error.start) + 1, error.start - content.rfind(b"\n", 0, error.start)
-        place = f"{path}:{line}:{column}"
-        raise InvalidInputError(f"{place} is not a model configuration: it is not text in UTF-8", hint=_HINT) from None
+        position = f"{path}:{line}:{column}"
+        raise InvalidInputError(f"{position} is not a model configuration: it is not UTF-8", hint=_HINT) from None
 
 
 def _explained(error: Exception, path: str) -> tuple[str, str]:
-    """Return where in *path* the parser stopped, and why, on one line and without its capital and full stop."""
-    # what follows the place, in newer versions of protobuf, is the line it stands on
+    """Return the position of a parser's error in *path*, and its message: one line, no capital, no full stop."""
+    # newer versions of protobuf quote the line after the position
     match = re.match(r"(?:(\d+):(\d+) : )?(?:'.*?': )?(.*)", str(error), re.DOTALL)
     line, column, words = match.groups() if match else (None, None, "")
     words = one_line(words.strip().removesuffix("."))
@@ -117,7 +116,7 @@ def _explained(error: Exception, path: str) -> tuple[str, str]:
 
 @functools.cache
 def _message_class() -> Any:
-    """Return protobuf's class for ModelConfig, in a pool of its own: other packages register the same names."""
+    """Return protobuf's class for ModelConfig. The pool is separate, since other packages register the same names."""
     from google.protobuf import descriptor_pool, message_factory  # noqa: PLC0415 - see parse
 
     pool = descriptor_pool.DescriptorPool()
@@ -135,32 +134,32 @@ def file_descriptor() -> Any:
 
     table = json.loads(Path(__file__).with_name("schema.json").read_text(encoding="utf-8"))
     proto = descriptor_pb2.FileDescriptorProto(name="model_config.proto", package=_PACKAGE, syntax="proto3")
-    made: dict[str, Any] = {"": proto}
+    messages: dict[str, Any] = {"": proto}
     for full, fields in table["messages"].items():
         outer, _, name = full.rpartition(".")
-        message = (made[outer].nested_type if outer else proto.message_type).add(name=name)
-        made[full] = message
+        message = (messages[outer].nested_type if outer else proto.message_type).add(name=name)
+        messages[full] = message
         for field, row in fields.items():
             _add_field(message, full, field, row.split(), table["enums"])
     for full, values in table["enums"].items():
         outer, _, name = full.rpartition(".")
-        enum = made[outer].enum_type.add(name=name)
+        enum = messages[outer].enum_type.add(name=name)
         for number, value in enumerate(values):
             enum.value.add(name=value, number=number)
     return proto
 
 
 def _add_field(message: Any, full: str, name: str, row: list[str], enums: Mapping[str, Any]) -> None:
-    """Add the field *name* as *row* describes it to *message*, which is called *full*."""
+    """Add the field *name*, which *row* describes, to *message*, whose full name is *full*."""
     number, *words = row
     repeated = words[0] in ("map", "repeated")
     field = message.field.add(name=name, number=int(number), label=_REPEATED if repeated else _SINGULAR)
     if words[0] == "map":
-        # protobuf's own form of a map: a repeated message of a key and a value, named after the field
+        # protobuf stores a map as a repeated message of a key and a value, named after the field
         entry = message.nested_type.add(name="".join(word.capitalize() for word in name.split("_")) + "Entry")
         entry.options.map_entry = True
-        for place, (part, kind) in enumerate(zip(("key", "value"), words[1:], strict=True), start=1):
-            _set_type(entry.field.add(name=part, number=place, label=_SINGULAR), kind, enums)
+        for index, (part, kind) in enumerate(zip(("key", "value"), words[1:], strict=True), start=1):
+            _set_type(entry.field.add(name=part, number=index, label=_SINGULAR), kind, enums)
         _set_type(field, f"{full}.{entry.name}", enums)
         return
     kind, *rest = words[repeated:]

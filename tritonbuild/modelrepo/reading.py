@@ -1,9 +1,9 @@
 """Read model repositories from local folders, as Triton's ModelRepositoryManager does.
 
-After `Poll` and `InitializeModelInfo` in src/model_repository_manager/model_repository_manager.cc, and
-src/filesystem/implementations/local.h, of triton-inference-server/core: every folder in a repository is a model,
-whatever its name; files beside them are not looked at; links are followed. Nothing is read deeper than the names of
-a version's files, so that links in a circle do no harm, and nothing but configurations is opened.
+It follows `Poll` and `InitializeModelInfo` in src/model_repository_manager/model_repository_manager.cc, and
+src/filesystem/implementations/local.h, of triton-inference-server/core: each folder in a repository is a model,
+whatever its name; files beside the folders are ignored; links are followed. It lists nothing below the files of a
+version, so that circular links are harmless, and opens configurations only.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from tritonbuild.modelrepo.records import Model, Problem, Repository
 
 CONFIG: Final = "config.pbtxt"
 CONFIGS: Final = "configs"
-"""The folder of a model that the server's --model-config-name chooses from."""
+"""The folder of a model from which the server's --model-config-name selects."""
 
 LARGEST_CONFIG: Final = 4 << 20
-"""Bytes. Configurations have some thousands; at this size the parser takes seconds."""
+"""The largest configuration in bytes. Most have thousands; at this size the parser takes seconds."""
 
 MOST_ENTRIES: Final = 100_000
-"""Entries of one folder."""
+"""The largest number of entries of one folder."""
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*:/", re.IGNORECASE)
 
@@ -44,16 +44,16 @@ def read(
     """Return the models of one or several model repositories, and the components that they need.
 
     Args:
-        folders: The repositories: local folders, whose own folders are models.
-        only: The models to look at, as with the server's --load-model; those that they consist of come along. All
+        folders: The repositories: local folders, in which each folder is a model.
+        only: The models to read, as with the server's --load-model, and the steps of ensembles among them. All
             models by default.
-        config_name: The server's --model-config-name: `configs/NAME.pbtxt` of a model is read in place of its
-            `config.pbtxt`, where it is there.
-        cache: What keeps the responses of models that have them cached: a model's configuration does not name it.
+        config_name: The server's --model-config-name: a model's `configs/NAME.pbtxt`, if it exists, replaces its
+            `config.pbtxt`.
+        cache: The response cache of models that enable caching: a model's configuration does not name it.
 
     Raises:
-        InvalidInputError: A folder is not there or is a URL, something in it cannot be read, a configuration is
-            not one, or no model has a name of *only*.
+        InvalidInputError: A folder does not exist or is a URL, an entry in it cannot be read, a configuration is
+            malformed, or no model has a name of *only*.
     """
     given = (folders,) if isinstance(folders, (str, Path)) else folders
     repositories = tuple(dict.fromkeys(os.fspath(folder) for folder in given))
@@ -62,7 +62,7 @@ def read(
     models: list[Model] = []
     for repository in repositories:
         for name, kind in _repository(repository).items():
-            path = os.path.join(repository, name)  # noqa: PTH118 - as given: Path would take ./ away
+            path = os.path.join(repository, name)  # noqa: PTH118 - as given: Path would remove ./
             if kind == rules.FOLDER:
                 found.setdefault(name, []).append(path)
             elif kind == rules.BROKEN and not names:
@@ -85,20 +85,20 @@ _BROKEN_LINK: Final = Problem(
     message="it is a broken link, and Triton loads nothing of a repository that has one", hint="remove it"
 )
 _NO_MODEL: Final = Problem(
-    message="Triton takes this folder for a model, which will not load", hint="keep other folders out of a repository"
+    message="Triton reads this folder as a model, which will not load", hint="move other folders out of the repository"
 )
 
 
 def _model(name: str, path: str, config_name: str, cache: str, found: Mapping[str, Collection[str]]) -> Model:
-    """Return the model *name* in the folder *path*; *found* holds where all models are."""
+    """Return the model *name* in the folder *path*; *found* has the folders of all models, by name."""
     entries = _listing(path)
     file = _config_file(path, entries, config_name)
     if not file and (name.startswith(".") or name == "lost+found"):
         return Model(name=name, path=path, problems=(_NO_MODEL,))
     folders = sorted((entry for entry, kind in entries.items() if kind == rules.FOLDER), key=os.fsencode)
-    # Triton looks into the first folder, whatever its name; the others matter if they are versions
+    # Triton examines the first folder, whatever its name, and the others if they are versions
     wanted = folders[:1] + [folder for folder in folders[1:] if rules.is_version(folder)]
-    place = rules.Place(
+    files = rules.ModelFiles(
         name=name,
         config=file,
         entries=entries,
@@ -108,8 +108,8 @@ def _model(name: str, path: str, config_name: str, cache: str, found: Mapping[st
     whole = os.path.join(path, file) if file else ""  # noqa: PTH118 - see read
     if file:
         config = parse(_content(whole), whole)
-    needs, notes, problems = rules.needs(config, place, cache)
-    problems += _problems(config, place, found)
+    needs, notes, problems = rules.needs(config, files, cache)
+    problems += _problems(config, files, found)
     return Model(
         name=name,
         path=path,
@@ -121,23 +121,23 @@ def _model(name: str, path: str, config_name: str, cache: str, found: Mapping[st
     )
 
 
-def _problems(config: Config, place: rules.Place, found: Mapping[str, Collection[str]]) -> list[Problem]:
-    """Return what is wrong with a model apart from its backend."""
+def _problems(config: Config, files: rules.ModelFiles, found: Mapping[str, Collection[str]]) -> list[Problem]:
+    """Return the problems of a model apart from its backend."""
     problems = []
     if config.unknown:
-        hint = "Triton loads the model only if its release knows it: check how it is written"
+        hint = "Triton loads the model only if its release has the field: check its spelling"
         problems.append(Problem(message=config.unknown, hint=hint))
     for step in config.steps:
         if step not in found:
-            message = f"the ensemble consists of {rules.quoted(step)} too, which is not there"
-            problems.append(Problem(message=message, hint="give the repository that has it, too", blocks=True))
-    if len(found[place.name]) > 1:
-        message = f"several repositories have a model of this name: {', '.join(found[place.name])}"
-        problems.append(Problem(message=message, hint="Triton loads none of them: keep one"))
-    if not any(rules.is_version(folder) for folder in place.versions):
-        hint = "add a folder that is named after the version, say 1; that of an ensemble is empty"
+            message = f"the ensemble has the step {rules.quoted(step)}, which no repository has"
+            problems.append(Problem(message=message, hint="add the repository that has it", blocks=True))
+    if len(found[files.name]) > 1:
+        message = f"several repositories have a model of this name: {', '.join(found[files.name])}"
+        problems.append(Problem(message=message, hint="Triton loads none of them: remove all but one"))
+    if not any(rules.is_version(folder) for folder in files.versions):
+        hint = "add a folder named after the version, for example 1; an ensemble's is empty"
         problems.append(Problem(message="it has no version", hint=hint))
-    broken = [entry for entry, kind in place.entries.items() if kind == rules.BROKEN]
+    broken = [entry for entry, kind in files.entries.items() if kind == rules.BROKEN]
     if broken:
         message = f"Triton does not load a model with a broken link: {', '.join(broken)}"
         problems.append(Problem(message=message, hint="remove it"))
@@ -145,12 +145,12 @@ def _problems(config: Config, place: rules.Place, found: Mapping[str, Collection
 
 
 def _repository(path: str) -> Mapping[str, str]:
-    """Return what the repository *path* holds, by name."""
+    """Return the kinds of the entries of the repository *path*, by name."""
     if _URL.match(path) and not os.path.lexists(path):
-        hint = "mount it, or download it first, and give the folder"
+        hint = "mount or download it, and give the folder"
         raise InvalidInputError(f"model repository {path!r} is not a local folder", hint=hint)
     if not path:
-        raise InvalidInputError("the model repository's name is empty", hint="give a folder")
+        raise InvalidInputError("the name of the model repository is empty", hint="give a folder")
     entries = _listing(path)
     if entries.get(CONFIG) == rules.FILE and any(rules.is_version(name) for name in entries):
         raise InvalidInputError(f"{path!r} is a model, not a model repository", hint="give the folder above it")
@@ -158,7 +158,7 @@ def _repository(path: str) -> Mapping[str, str]:
 
 
 def _config_file(path: str, entries: Mapping[str, str], config_name: str) -> str:
-    """Return the name of the configuration, relative to the model's folder *path*, or nothing."""
+    """Return the path of the configuration, relative to the model's folder *path*; empty if the model has none."""
     if config_name and entries.get(CONFIGS) == rules.FOLDER:
         name = f"{config_name}.pbtxt"
         if _listing(os.path.join(path, CONFIGS)).get(name, rules.BROKEN) != rules.BROKEN:  # noqa: PTH118 - see read
@@ -167,14 +167,14 @@ def _config_file(path: str, entries: Mapping[str, str], config_name: str) -> str
 
 
 def _listing(path: str) -> Mapping[str, str]:
-    """Return what is in the folder *path*, by name: a file, a folder or a broken link; links are followed."""
+    """Return the kinds of the entries of the folder *path*, by name: file, folder or broken link, links followed."""
     try:
         with os.scandir(path) as found:
             entries = list(itertools.islice(found, MOST_ENTRIES + 1))
-    except (OSError, ValueError) as error:  # a ValueError is for names that no file can have
+    except (OSError, ValueError) as error:  # a ValueError stands for a name that no file can have
         raise _unreadable(path, error) from None
     if len(entries) > MOST_ENTRIES:
-        raise InvalidInputError(f"{path} has more than {MOST_ENTRIES} entries", hint="is it the right folder?")
+        raise InvalidInputError(f"{path} has more than {MOST_ENTRIES} entries", hint="is it a model repository?")
     return {entry.name: _kind(entry) for entry in sorted(entries, key=lambda entry: entry.name)}
 
 
@@ -197,12 +197,12 @@ def _content(path: str) -> bytes:
         raise InvalidInputError(f"{path} is not a file", hint="a model's configuration is a text file")
     if len(content) > LARGEST_CONFIG:
         limit = f"{LARGEST_CONFIG >> 20} MiB"
-        raise InvalidInputError(f"{path} is larger than {limit}", hint="is it a model's configuration?")
+        raise InvalidInputError(f"{path} is larger than {limit}", hint="check that it is a model's configuration")
     return content
 
 
 def _without_waiting(path: str, flags: int) -> int:
-    """Open *path* so that a pipe of that name does not wait for someone to write to it."""
+    """Open *path* without waiting: a named pipe would wait for a writer."""
     return os.open(path, flags | os.O_NONBLOCK)
 
 

@@ -1,6 +1,6 @@
-"""What reading a model repository gives: frozen records of texts, which `attrs.asdict` turns into plain JSON.
+"""Records of model repositories, all frozen, with values that `attrs.asdict` turns into JSON.
 
-Names and paths are as the file system has them; what is written for people holds no control characters.
+Names and paths are as in the file system; reasons, messages and hints have no control characters.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ class Need:
 
     Attributes:
         kind: `backend`, `repoagent` or `cache`.
-        name: What Triton will look for, which is not always what the catalog calls it.
-        reason: How that is known, in words: `config.pbtxt says backend: "onnxruntime"`.
+        name: The name that Triton looks for, which can differ from the catalog's name.
+        reason: The reason for the need: `config.pbtxt says backend: "onnxruntime"`.
     """
 
     kind: str
@@ -27,12 +27,12 @@ class Need:
 
 @attrs.frozen(kw_only=True)
 class Problem:
-    """Why a model will not load, or why it is not known what it needs.
+    """A reason why a model will not load, or why its needs are unknown.
 
     Attributes:
-        message: What is wrong, as one sentence.
-        hint: What to do about it.
-        blocks: Whether it leaves open which components are needed: nothing is composed then.
+        message: The problem, as one sentence.
+        hint: The way to fix it.
+        blocks: Whether it leaves the needed components unknown, so that no image can be composed.
     """
 
     message: str = attrs.field(converter=one_line)
@@ -45,13 +45,13 @@ class Model:
     """A model of a repository.
 
     Attributes:
-        name: What clients call it: the name of its folder.
+        name: The name for clients, which is the name of its folder.
         path: Its folder.
-        config: The configuration that was read, or empty where there is none.
+        config: The path of its configuration; empty if it has none.
         needs: The components that it needs: its backend, its repository agents, a response cache.
-        steps: For an ensemble, the models that it consists of.
-        notes: What is worth knowing: a backend that comes with the model.
-        problems: What is wrong with it.
+        steps: The models of its steps, for an ensemble.
+        notes: Facts that need no action, such as a backend that comes with the model.
+        problems: The reasons why it will not load or its needs are unknown.
     """
 
     name: str
@@ -84,7 +84,7 @@ class Selection:
         backends: Names of Triton backends as the catalog has them, sorted.
         repoagents: Names of repository agents.
         caches: Names of response caches.
-        notes: What was understood in a way worth saying aloud.
+        notes: Interpretations that the user should see, such as TensorFlow 1 for `tensorflow`.
     """
 
     backends: tuple[str, ...] = ()

@@ -1,8 +1,8 @@
-"""How Triton decides which backend runs a model; pure.
+"""Triton's rules for the backend that runs a model, as pure functions.
 
-After `AutoCompleteBackendFields` in src/model_config_utils.cc of triton-inference-server/core, with the names of
-src/constants.h, and `GetBackendLibraryProperties` in src/backend_model.cc (main branch at 26.08). What differs from
-release to release is said where the release is known, in `choice`.
+They follow `AutoCompleteBackendFields` in src/model_config_utils.cc of triton-inference-server/core, with the names of
+src/constants.h, and `GetBackendLibraryProperties` in src/backend_model.cc (main branch at 26.08). Differences between
+releases are in `choice`, where the release is known.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ ENSEMBLE: Final = "ensemble"
 
 PYTHON: Final = "python"
 PYTHON_FILE: Final = "model.py"
-"""A model of the python backend, and as a `runtime` what makes a backend a Python-based one."""
+"""The file of a model of the python backend; as a `runtime`, it marks a Python-based backend."""
 
 
 @attrs.frozen
 class _Rule:
-    """A backend, and what it goes by: values of `platform`, and a name that is a file's, a folder's or either's."""
+    """A backend and its signs: values of `platform`, and the name and kinds of an entry of a version folder."""
 
     backend: str
     platforms: tuple[str, ...]
@@ -37,10 +37,10 @@ class _Rule:
 FILE: Final = "file"
 FOLDER: Final = "folder"
 BROKEN: Final = "broken link"
-"""What an entry of a folder is, links followed."""
+"""The kinds of a folder's entries, links followed."""
 
 _EITHER: Final = (FILE, FOLDER, BROKEN)
-"""For a name that Triton only looks for."""
+"""All kinds, for a name whose kind Triton does not examine."""
 
 RULES: Final = (
     _Rule("tensorflow", ("tensorflow_savedmodel",), "model.savedmodel", (FOLDER,)),
@@ -52,10 +52,10 @@ RULES: Final = (
     _Rule("pytorch", ("torch_aoti",), "model.pt2", (FILE,)),
     _Rule(PYTHON, (), PYTHON_FILE, _EITHER),
 )
-"""In Triton's order: the first that fits decides."""
+"""The rules in Triton's order: the first that matches decides."""
 
 _CHECKED: Final = ("tensorflow", "tensorrt", "onnxruntime", "pytorch")
-"""The backends that Triton accepts with a platform of their own only (`ValidateModelConfig`)."""
+"""The backends for which Triton accepts certain platforms only (`ValidateModelConfig`)."""
 
 _OTHERS: Final[Mapping[str, str]] = {
     "checkpoint.tl": "fil",
@@ -66,18 +66,18 @@ _OTHERS: Final[Mapping[str, str]] = {
     "xgboost.model": "fil",
     "xgboost.ubj": "fil",
 }
-"""Default file names of backends that Triton does not go by: worth a hint. From the backends' own documents."""
+"""Default file names of backends that Triton's rules ignore, for hints; from the backends' documents."""
 
 
 @attrs.frozen(kw_only=True)
-class Place:
-    """Where a model is, as far as the rules look.
+class ModelFiles:
+    """The files of a model, as far as the rules examine them.
 
     Attributes:
-        name: The model's.
-        config: The name of its configuration, or empty.
-        entries: What its folder holds, by name.
-        versions: What each folder in it holds, by name, in Triton's order: sorted as bytes, whatever they are called.
+        name: The name of the model.
+        config: The path of its configuration in its folder; empty if it has none.
+        entries: The kinds of the entries of its folder, by name.
+        versions: The same for each folder in it, in Triton's order: sorted as bytes, whatever their names.
     """
 
     name: str
@@ -87,125 +87,125 @@ class Place:
 
 
 def is_version(name: str) -> bool:
-    """Tell whether Triton takes a folder of a model for a version (docs/user_guide/model_repository.md)."""
+    """Tell whether Triton reads a folder of a model as a version (docs/user_guide/model_repository.md)."""
     return name.isascii() and name.isdigit() and not name.startswith("0")
 
 
 def quoted(text: str) -> str:
-    """Return a value of a configuration for a message."""
+    """Return a value of a configuration, quoted and shortened for a message."""
     text = one_line(text)
-    return f'"{text if len(text) <= 80 else text[:77] + "..."}"'  # noqa: PLR2004 - a line of a terminal
+    return f'"{text if len(text) <= 80 else text[:77] + "..."}"'  # noqa: PLR2004 - the width of a terminal
 
 
-def backend(config: Config, place: Place) -> tuple[str, str] | None:
-    """Return the name of the backend that Triton chooses and the reason in words; None where it finds none."""
+def backend(config: Config, files: ModelFiles) -> tuple[str, str] | None:
+    """Return the name of the backend that Triton chooses, and the reason; None if it finds none."""
     if config.backend:
-        return config.backend, f"{place.config} says backend: {quoted(config.backend)}"
+        return config.backend, f"{files.config} says backend: {quoted(config.backend)}"
     for rule in RULES:
-        if reason := _reason(rule, config, place):
+        if reason := _reason(rule, config, files):
             return rule.backend, reason
-    _, dot, last = place.name.partition(".")
+    _, dot, last = files.name.partition(".")
     if dot and last and not (config.platform or config.default_model_filename):
-        return last, f"{_nothing(place)}; the model's name ends in {quoted(dot + last)}"
+        return last, f"{_nothing(files)}; the model's name ends in {quoted(dot + last)}"
     return None
 
 
-def _reason(rule: _Rule, config: Config, place: Place) -> str:
+def _reason(rule: _Rule, config: Config, files: ModelFiles) -> str:
     if config.platform in rule.platforms:
-        return f"{place.config} says platform: {quoted(config.platform)}"
-    # a file name of TensorFlow's says nothing beside a platform
+        return f"{files.config} says platform: {quoted(config.platform)}"
+    # TensorFlow's file names do not count if a platform is given
     if config.default_model_filename == rule.filename and not (rule.backend == "tensorflow" and config.platform):
-        return f"{place.config} says default_model_filename: {quoted(rule.filename)}"
-    if config.platform or config.default_model_filename or not place.versions:
+        return f"{files.config} says default_model_filename: {quoted(rule.filename)}"
+    if config.platform or config.default_model_filename or not files.versions:
         return ""
-    folder, contents = next(iter(place.versions.items()))
+    folder, contents = next(iter(files.versions.items()))
     if contents.get(rule.filename) not in rule.kinds:
         return ""
-    return f"{_nothing(place)}; folder {folder} holds {rule.filename}"
+    return f"{_nothing(files)}; folder {folder} holds {rule.filename}"
 
 
-def _nothing(place: Place) -> str:
-    return f"{place.config} names no backend" if place.config else "no config.pbtxt"
+def _nothing(files: ModelFiles) -> str:
+    return f"{files.config} names no backend" if files.config else "no config.pbtxt"
 
 
-def needs(config: Config, place: Place, cache: str) -> tuple[list[Need], list[str], list[Problem]]:
-    """Return what the model needs, notes, and what is wrong. *cache* is what keeps responses."""
+def needs(config: Config, files: ModelFiles, cache: str) -> tuple[list[Need], list[str], list[Problem]]:
+    """Return the needs of a model, notes, and problems; *cache* is the name of the response cache."""
     found: list[Need] = []
     notes: list[str] = []
-    problems = _contradictions(config, place)
+    problems = _contradictions(config, files)
     if not config.backend and (config.platform == ENSEMBLE or (config.ensemble and not config.platform)):
         says = f"says platform: {quoted(ENSEMBLE)}" if config.platform else "has ensemble_scheduling"
-        found.append(Need(kind="backend", name=ENSEMBLE, reason=f"{place.config} {says}"))
-    elif chosen := backend(config, place):
+        found.append(Need(kind="backend", name=ENSEMBLE, reason=f"{files.config} {says}"))
+    elif chosen := backend(config, files):
         name, reason = chosen
         library = config.runtime or f"libtriton_{name}.so"
-        if inside := _own_library(library, place):
+        if inside := _own_library(library, files):
             notes.append(f"backend {quoted(name)} comes with the model: {inside}")
         else:
             found.append(Need(kind="backend", name=name, reason=reason))
             if config.runtime == PYTHON_FILE and name != PYTHON:
                 found.append(
-                    Need(kind="backend", name=PYTHON, reason=f"{place.config} says runtime: {quoted(PYTHON_FILE)}")
+                    Need(kind="backend", name=PYTHON, reason=f"{files.config} says runtime: {quoted(PYTHON_FILE)}")
                 )
     else:
-        problems.append(_unknown(config, place))
-    reason = f"{place.config} has it in model_repository_agents"
+        problems.append(_unknown(config, files))
+    reason = f"{files.config} has it in model_repository_agents"
     found += [Need(kind="repoagent", name=agent, reason=reason) for agent in config.agents]
     if config.cached:
-        reason = f"{place.config} enables response_cache; the server is to be started with --cache-config={cache},..."
+        reason = f"{files.config} enables response_cache; start the server with --cache-config={cache},..."
         found.append(Need(kind="cache", name=cache, reason=reason))
     return found, notes, problems
 
 
-def _own_library(library: str, place: Place) -> str:
-    """Return where a backend's library is within the model: Triton looks there before its own folder."""
+def _own_library(library: str, files: ModelFiles) -> str:
+    """Return the paths of a backend's library in the model: Triton searches there first; empty if it has none."""
     if library == PYTHON_FILE:
         return ""
-    if place.entries.get(library) == FILE:
+    if files.entries.get(library) == FILE:
         return library
-    versions = {name: contents for name, contents in place.versions.items() if is_version(name)}
+    versions = {name: contents for name, contents in files.versions.items() if is_version(name)}
     if versions and all(contents.get(library) == FILE for contents in versions.values()):
         return ", ".join(f"{name}/{library}" for name in versions)
     return ""
 
 
-def _contradictions(config: Config, place: Place) -> list[Problem]:
-    """Return what `ValidateModelConfig` refuses, as far as it is about what a model needs."""
-    file, problems = place.config, []
-    if config.name and config.name != place.name:
-        message = f"{file} names the model {quoted(config.name)}, its folder is {quoted(place.name)}"
-        problems.append(Problem(message=message, hint="Triton wants them equal: leave the name out of it"))
+def _contradictions(config: Config, files: ModelFiles) -> list[Problem]:
+    """Return the contradictions about backend, platform and name that `ValidateModelConfig` refuses."""
+    file, problems = files.config, []
+    if config.name and config.name != files.name:
+        message = f"{file} names the model {quoted(config.name)}, its folder is {quoted(files.name)}"
+        problems.append(Problem(message=message, hint="Triton requires equal names: remove the name from it"))
     if config.platform == ENSEMBLE and config.backend:
         message = f"{file} says backend: {quoted(config.backend)} beside platform: {quoted(ENSEMBLE)}"
-        problems.append(Problem(message=message, hint="an ensemble has no backend: leave it out"))
+        problems.append(Problem(message=message, hint="an ensemble has no backend: remove it"))
     elif config.ensemble and config.platform != ENSEMBLE:
         message = f"{file} has ensemble_scheduling without platform: {quoted(ENSEMBLE)}"
         problems.append(Problem(message=message, hint=f"add platform: {quoted(ENSEMBLE)}"))
     elif config.platform == ENSEMBLE and not config.steps:
-        problems.append(Problem(message=f"{file} has no step in ensemble_scheduling", hint="an ensemble needs one"))
+        problems.append(Problem(message=f"{file} has no step in ensemble_scheduling", hint="add a step"))
     elif config.backend in _CHECKED and config.platform:
-        own = [platform for rule in RULES if rule.backend == config.backend for platform in rule.platforms]
-        if config.platform not in own:
+        allowed = [platform for rule in RULES if rule.backend == config.backend for platform in rule.platforms]
+        if config.platform not in allowed:
             message = f"{file} says platform: {quoted(config.platform)} beside backend: {quoted(config.backend)}"
-            problems.append(Problem(message=message, hint="leave the platform out: the backend says enough"))
+            problems.append(Problem(message=message, hint="remove the platform: the backend is sufficient"))
     return problems
 
 
-def _unknown(config: Config, place: Place) -> Problem:
-    """Return why it is not known which backend runs the model."""
-    hint = "add a config.pbtxt that names the backend" if not place.config else f"name the backend in {place.config}"
+def _unknown(config: Config, files: ModelFiles) -> Problem:
+    """Return the problem of a model whose backend is unknown."""
+    hint = "add a config.pbtxt that names the backend" if not files.config else f"name the backend in {files.config}"
     if config.platform:
-        message = f"{place.config} says platform: {quoted(config.platform)}, which stands for no backend"
+        message = f"{files.config} says platform: {quoted(config.platform)}, which belongs to no backend"
         return Problem(message=message, hint=hint, blocks=True)
     if config.default_model_filename:
-        message = f"{place.config} says default_model_filename: {quoted(config.default_model_filename)}, and no backend"
+        message = f"{files.config} says default_model_filename: {quoted(config.default_model_filename)}, and no backend"
         return Problem(message=message, hint=hint, blocks=True)
-    if not place.versions:
-        return Problem(message=f"{_nothing(place)}, and no version folder", hint=hint, blocks=True)
-    folder, contents = next(iter(place.versions.items()))
+    if not files.versions:
+        return Problem(message=f"{_nothing(files)}, and no version folder", hint=hint, blocks=True)
+    folder, contents = next(iter(files.versions.items()))
     for name, other in _OTHERS.items():
         if name in contents:
-            where = place.config or "a config.pbtxt"
-            hint = f'{name} is a name of {other}\'s models: say backend: "{other}" in {where}, if that is it'
-    message = f"{_nothing(place)}, and folder {folder} holds no file that Triton goes by"
+            config_file = files.config or "a config.pbtxt"
+            hint = f'{name} is a file of {other} models: if it is one, add backend: "{other}" to {config_file}'
+    message = f"{_nothing(files)}, and folder {folder} holds no file that names a backend"
     return Problem(message=message, hint=hint, blocks=True)
