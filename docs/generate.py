@@ -40,8 +40,12 @@ def section(engine: str) -> str:
     """Return the table of one engine."""
     module = importlib.import_module(f"tritonbuild.backends.{engine}")
     title = (module.__doc__ or "").partition("\n")[0].rstrip(".")
-    rows = "\n".join(row(name, kind) for name, kind in module.OPTIONS.items())
-    return f"## {engine}\n\n{title}.\n\n| option | accepts | flag | since |\n|---|---|---|---|\n{rows}\n"
+    named = module.ENGINE.global_options
+    rows = "\n".join(row(name, kind) for name, kind in module.OPTIONS.items() if name not in named)
+    globals_ = "\n".join(row(name, kind) for name, kind in sorted(named.items()))
+    head = "| option | accepts | flag | since |\n|---|---|---|---|"
+    before = f"Before the command, for the probe, the build, queries, pushes and saves:\n\n{head}\n{globals_}"
+    return f"## {engine}\n\n{title}.\n\n{head}\n{rows}\n\n{before}\n"
 
 
 def row(name: str, kind: flags.Kind) -> str:

@@ -130,7 +130,7 @@ def test_the_containerfile_is_written_while_the_probe_goes_on() -> None:
         return "FROM a\n"
 
     engine = attrs.evolve(builder(), health=health, binary="/nowhere")
-    with pytest.raises(UnhealthyEngineError, match="its health probe says no"):
+    with pytest.raises(UnhealthyEngineError, match="its health probe returned False"):
         run_build.run(run_build.Job(engine=engine, document=document, tags=("a",)))
 
 

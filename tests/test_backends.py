@@ -131,7 +131,7 @@ REASONS = [
     ),
     ("docker", "echo 'permission denied while trying' >&2; exit 1", "permission denied while trying"),
     ("docker", "echo surprise", "its answer is not JSON: surprise"),
-    ("podman", "exit 125", "podman --log-level=debug ended with status 125 in silence"),
+    ("podman", "exit 125", "podman --log-level=debug ended with status 125 without a message"),
     ("buildah", "echo 'overlay: not supported' >&2; exit 125", "overlay: not supported"),
 ]
 

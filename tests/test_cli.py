@@ -145,7 +145,7 @@ def test_an_engine_that_is_missing() -> None:
     assert (code, output) == (3, "")
     assert error == (
         "tritonbuild: engine 'podman' is not healthy: podman is not installed\n"
-        "hint: install podman, or choose another engine: tritonbuild engines shows which can build\n"
+        "hint: install podman, or choose another engine: tritonbuild engines lists the healthy ones\n"
     )
 
 
@@ -155,7 +155,7 @@ def test_a_daemon_that_is_down(tmp_path: Path) -> None:
     code, output, error = run("--engine", "docker", "--backend", "python", DOCKER_HOST=f"unix://{tmp_path}/none")
     assert (code, output) == (3, "")
     assert error.startswith("tritonbuild: engine 'docker' is not healthy: ")
-    assert error.endswith("hint: start the daemon (systemctl start docker), or point DOCKER_HOST at one that runs\n")
+    assert error.endswith("hint: start the daemon (systemctl start docker), or point DOCKER_HOST at another one\n")
 
 
 def test_a_build_prints_the_image_id_and_nothing_else_to_stdout(fake_program: FakeProgram) -> None:

@@ -27,7 +27,7 @@ def raises(error: BaseException) -> Callable[[], object]:
     ("health", "answer"),
     [
         (lambda: True, Health(ok=True, engine="mine")),
-        (lambda: False, Health(ok=False, engine="mine", reason="its health probe says no")),
+        (lambda: False, Health(ok=False, engine="mine", reason="its health probe returned False")),
         (lambda: Health(ok=True, engine="mine", version="1"), Health(ok=True, engine="mine", version="1")),
         (
             raises(UnhealthyEngineError("no disk", hint="buy one")),
@@ -39,7 +39,7 @@ def raises(error: BaseException) -> Callable[[], object]:
                 ok=False,
                 engine="mine",
                 reason="its health probe raised ZeroDivisionError: what\\nelse",
-                hint="mend the health callable it was registered with",
+                hint="fix the health callable of its registration",
             ),
         ),
         (
@@ -47,8 +47,8 @@ def raises(error: BaseException) -> Callable[[], object]:
             Health(
                 ok=False,
                 engine="mine",
-                reason="its health probe returned str, not a bool",
-                hint="mend the health callable it was registered with",
+                reason="its health probe returned a value of type str, not a bool",
+                hint="fix the health callable of its registration",
             ),
         ),
     ],

@@ -221,7 +221,7 @@ def build(  # noqa: PLR0913 - the signature of bentoml.container.build, and the 
     if timeout is not None and not timeout > 0:
         raise InvalidInputError(f"timeout {timeout} is not a number of seconds above 0")
     if backend == backends.AUTO:
-        engine, answer = backends.choose()
+        engine, answer = backends.choose(engine_options)
     else:
         engine, answer = backends.get_backend(backend), None
     check_collisions(wanted, engine, engine_options)

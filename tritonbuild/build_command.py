@@ -24,6 +24,9 @@ _INPUTS: Final = {
 }
 """Options that tritonbuild sets: with `bentoml.container` they name inputs, which must not be overwritten."""
 
+_RESULTS: Final = ("load", "metadata_file", "output", "platform", "push")
+"""The options that ask for a result, or for another one: if a custom engine ignored one, the result would be lost."""
+
 
 def write_containerfile(text: str, target: Path) -> Path:
     """Write a Containerfile to *target*, a file or a folder, whole or not at all; return the file's path."""
@@ -66,14 +69,16 @@ def defaults(
     }
 
 
-def accepted(engine: Engine, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options among *values* that *engine* accepts: all, or those that a custom callable has parameters for.
+def accepted(engine: Engine, values: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the default options among *values* that go with the engine and with the *options* of the user.
+
+    A custom callable gets those that it has parameters for.
 
     Raises:
         InvalidInputError: The callable has no parameter for the platform.
     """
     if engine.options:
-        return dict(values)
+        return dict(engine.default_options(values, options))
     try:
         parameters = inspect.signature(engine.construct_build_args).parameters
     except (TypeError, ValueError):
@@ -102,11 +107,35 @@ def command(engine: Engine, options: Mapping[str, Any]) -> list[str]:
         raise _broken(engine, f"raised {type(error).__name__}: {error}") from error
     if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
         raise _broken(engine, f"returned {tokens!r}, not a list of str")
-    return [engine.binary, *engine.build_cmd, *tokens]
+    return engine.command((*engine.build_cmd, *tokens), options)
+
+
+def require_effect(engine: Engine, options: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Refuse an option of a custom engine that asks for a result and changes nothing in the command.
+
+    Args:
+        engine: The engine.
+        options: All options of the build.
+        given: The options of the user.
+
+    Raises:
+        InvalidInputError: The engine ignores an option, so that its result would be lost.
+    """
+    if engine.options:
+        return
+    for name in _RESULTS:
+        value = given.get(name)
+        if value is None or value is (name == "load"):  # load=True and push=False ask for nothing
+            continue
+        if command(engine, {k: v for k, v in options.items() if k != name}) == command(engine, options):
+            raise InvalidInputError(
+                f"engine {engine.name!r} ignores the option {name!r}: its command is the same without it",
+                hint="register it with like='ENGINE', or let its construct_build_args take the option",
+            )
 
 
 def _tokens(engine: Engine, options: Mapping[str, Any]) -> object:
-    tokens = engine.construct_build_args(**options)
+    tokens = engine.construct_build_args(**engine.build_options(options))
     return tokens if isinstance(tokens, (str, bytes)) else list(tokens)
 
 

@@ -1,4 +1,4 @@
-"""What an engine is: a frozen record of its callables and some constants; what its probe and its queries answer."""
+"""Engines: the record of one, its commands, its health probe and its queries."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from tritonbuild.errors import UnhealthyEngineError, one_line
 from tritonbuild.threads import NoAnswerError, in_background
 
 PROBE_TIMEOUT: Final = 30.0
-"""Seconds after which any probe is given up; those of the engines here have shorter time-outs of their own."""
+"""Seconds after which any probe is abandoned; the commands of the built-in probes have shorter time limits."""
 
 
 @attrs.frozen(kw_only=True)
 class Health:
-    """What a health probe found out.
+    """The answer of a health probe.
 
     Attributes:
         ok: Whether a build would work.
-        engine: The engine's name.
-        version: Its version, as it says it; empty where unknown.
-        reason: Why it is not healthy, one line; with *ok*, something worth knowing (podman posing as docker).
+        engine: The name of the engine.
+        version: The version of the engine; empty if unknown.
+        reason: Why the engine is not healthy, in one line; with *ok*, a remark (why `auto` took this engine).
         hint: What to do about the reason.
-        seconds: How long the probe took.
-        features: What it can do, of `buildkit`, `push`, `load`, `multi-platform`.
-        client: The version of its command line, where that is another program than what *version* is of.
-        env: What the probe found that a build's environment has to hold besides the engine's own (DOCKER_BUILDKIT).
+        seconds: The duration of the probe.
+        features: Of `buildkit`, `buildx`, `containerd-store`, `load`, `multi-platform` and `push` those that it has.
+        client: The version of the command line, if that is another program than the one of *version*.
+        env: Environment variables that a build needs besides the engine's own (DOCKER_BUILDKIT).
     """
 
     ok: bool
@@ -48,72 +48,93 @@ class Engine:
     """A program that builds images.
 
     Attributes:
-        name: What users call it.
-        health: Takes nothing; returns a `Health` or a bool, or raises `UnhealthyEngineError`.
-        construct_build_args: Takes the options as keywords; returns the tokens that follow *binary* *build_cmd*.
-        binary: The program, a name looked up on PATH or a path.
-        build_cmd: The words between the program and the tokens: `("build",)`.
-        env: Environment variables added for its processes.
-        options: Its option table; empty for an engine whose callable does its own checks.
+        name: The name by which users choose it.
+        health: Returns a `Health` or a bool, or raises `UnhealthyEngineError`. Takes no argument; with *options*, it
+            takes the options of the build as keywords, and finds the global ones among them.
+        construct_build_args: Takes the options as keywords, without the global ones; returns the tokens that follow
+            *binary* *build_cmd*.
+        binary: The program, a name on PATH or a path.
+        prefix: The words of a wrapper between *binary* and the global flags: `("shell", "default", "nerdctl")`.
+        build_cmd: The words of the build command: `("build",)`.
+        env: Environment variables to add for its processes.
+        options: Its option table, the global options included; empty for an engine whose callable checks its options.
+        global_options: The options of the program itself. Their flags stand before the words of every command: the
+            probe's, the build's, the queries' and those of *follow_up*.
         capabilities: The requests that it can serve and some other engines cannot: `"push"`, `"output type=oci"`.
-        result_options: Which of `iidfile` and `metadata_file` a build is given where the user gives none.
+        result_options: Those of `iidfile` and `metadata_file` that a build gets if the user gives none.
         makes_image: Takes the options as a mapping; returns whether the build makes an image, not only files.
+        default_options: Takes the default options of a build and the user's; returns the defaults that go with them.
         adapt: Takes the probe's answer and the options as keywords; raises `InvalidInputError` for an option that
-            this version or configuration of the engine lacks, and may return other options, which then count.
-        plan_option: The option which names a file that gets, as JSON, the layers that a build would write; nothing
-            else is written then. Empty for an engine that cannot tell beforehand.
-        document: Takes a `Composition`; returns what the engine reads in place of a Containerfile. None for one that
-            reads Containerfiles.
+            this version or configuration of the engine lacks, and may return options that replace them.
+        plan_option: The option that names a file for the planned layers as JSON, in place of a build; empty for an
+            engine that cannot plan.
+        document: Takes a `Composition`; returns the text that the engine reads in place of a Containerfile. None for an
+            engine that reads Containerfiles.
         follow_up: Takes the image id, *scratch* (a private folder) and the options as keywords; yields the commands
-            (argv after *binary*) that remain once the image is built: a push, a save to an archive. Each is run
-            before the next is asked for. The manifest's digest can be left in the file `digest` of *scratch*.
-        shared: The options whose tokens its other commands take too (a namespace), for the queries.
-        id_query: The argv after *binary* which, with what the build wrote as the image id after it, prints the id.
-        size_query: The argv after *binary* which, with the image id after it, prints the size in bytes.
-        digest_query: The same for the manifest's digest after a push, a line `NAME@DIGEST` for each place.
-        config_query: The argv after *binary* which, with an image's name after it, prints its configuration's part
-            on running it (`Env`) as JSON, and fails where the engine's store has no such image.
+            (argv after the global flags) that remain after the build: a push, a save to an archive. Each
+            is run before the next is requested. It may write the manifest's digest to the file `digest` in *scratch*.
+        id_query: The command, after the global flags, that prints the image id; the id from the build is appended.
+        size_query: The command that prints the size in bytes; the image id is appended.
+        digest_query: The command that prints the digests after a push, one `NAME@DIGEST` a line; the image id is
+            appended.
+        config_query: The command that prints the execution parameters of an image (`Env`) as JSON, and fails if the
+            engine's storage lacks the image; its name is appended.
     """
 
     name: str
-    health: Callable[[], Health | bool]
+    health: Callable[..., Health | bool]
     construct_build_args: Callable[..., Iterable[str]]
     binary: str
+    prefix: tuple[str, ...] = ()
     build_cmd: tuple[str, ...] = ("build",)
     env: Mapping[str, str] = attrs.field(factory=dict)
     options: flags.Table = attrs.field(factory=dict)
+    global_options: flags.Table = attrs.field(factory=dict)
     capabilities: frozenset[str] = frozenset()
     result_options: tuple[str, ...] = ("iidfile",)
     makes_image: Callable[[Mapping[str, object]], bool] = lambda _: True
+    default_options: Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, Any]] = lambda defaults, _: defaults
     adapt: Callable[..., Mapping[str, object] | None] | None = None
     plan_option: str = ""
     document: Callable[[Any], str] | None = None
     follow_up: Callable[..., Iterable[Sequence[str]]] | None = None
-    shared: tuple[str, ...] = ()
     id_query: tuple[str, ...] = ()
     size_query: tuple[str, ...] = ()
     digest_query: tuple[str, ...] = ()
     config_query: tuple[str, ...] = ()
 
+    def command(self, words: Iterable[str], options: Mapping[str, Any]) -> list[str]:
+        """Return the argv of one of its commands: the program, the flags of the global options, and *words*."""
+        given = {name: options[name] for name in self.global_options if name in options}
+        return [self.binary, *self.prefix, *flags.render(self.global_options, given, engine=self.name), *words]
 
-def probe(engine: Engine, *, timeout: float = PROBE_TIMEOUT) -> Health:
-    """Ask *engine* whether a build would work; never raises for one that is unhealthy, or whose probe is broken.
+    def build_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the options without the global ones."""
+        return {name: value for name, value in options.items() if name not in self.global_options}
+
+
+def probe(engine: Engine, options: Mapping[str, Any] | None = None, *, timeout: float = PROBE_TIMEOUT) -> Health:
+    """Return the answer of the engine's health probe; an unhealthy engine or a broken probe is an answer too.
 
     Args:
-        timeout: Seconds after which its probe is given up.
+        engine: The engine.
+        options: The options of the build, of which some lead to another daemon (`host`).
+        timeout: Seconds after which the probe is abandoned.
     """
-    return start_probe(engine, timeout=timeout)()
+    return start_probe(engine, options, timeout=timeout)()
 
 
-def start_probe(engine: Engine, *, timeout: float = PROBE_TIMEOUT) -> Callable[[], Health]:
-    """Start a probe and return the function that waits for its answer, so that several can go on at once.
+def start_probe(
+    engine: Engine, options: Mapping[str, Any] | None = None, *, timeout: float = PROBE_TIMEOUT
+) -> Callable[[], Health]:
+    """Start a probe and return the function that waits for its answer, so that several probes can run at once.
 
-    A probe that is given up goes on in a daemon thread, which does not keep the interpreter from ending.
+    An abandoned probe goes on in a daemon thread, which does not keep the interpreter from ending.
     """
     started = time.perf_counter()
 
     def timed() -> Health:
-        return attrs.evolve(_answer(engine), seconds=time.perf_counter() - started)
+        return attrs.evolve(_answer(engine, options or {}), seconds=time.perf_counter() - started)
 
     answer = in_background(timed, name=f"probe-{engine.name}")
 
@@ -125,7 +146,7 @@ def start_probe(engine: Engine, *, timeout: float = PROBE_TIMEOUT) -> Callable[[
                 ok=False,
                 engine=engine.name,
                 reason=f"its health probe gave no answer within {timeout:g} s",
-                hint="see whether its daemon hangs",
+                hint="check whether its daemon hangs",
                 seconds=time.perf_counter() - started,
             )
 
@@ -133,9 +154,8 @@ def start_probe(engine: Engine, *, timeout: float = PROBE_TIMEOUT) -> Callable[[
 
 
 def ask(engine: Engine, query: Sequence[str], image: str, options: Mapping[str, Any], env: Mapping[str, str]) -> str:
-    """Return what one of the engine's queries prints about an image; empty where it fails."""
-    shared = {name: options[name] for name in engine.shared if name in options}
-    argv = [engine.binary, *query, *flags.render(engine.options, shared, engine=engine.name), image]
+    """Return the output of one of the engine's queries about an image; empty if it fails."""
+    argv = [*engine.command(query, options), image]
     try:
         answer = process.capture(argv, timeout=30, env=env) if image else None
     except OSError:
@@ -143,25 +163,25 @@ def ask(engine: Engine, query: Sequence[str], image: str, options: Mapping[str, 
     return answer.output.strip() if answer and answer.ok else ""
 
 
-def _answer(engine: Engine) -> Health:
+def _answer(engine: Engine, options: Mapping[str, Any]) -> Health:
     try:
-        answer = engine.health()
+        answer = engine.health(**options) if engine.options else engine.health()
     except UnhealthyEngineError as error:
         return Health(ok=False, engine=engine.name, reason=error.reason, hint=error.hint)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the callable is anybody's; whatever it raises, it does not say "healthy"
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a foreign callable, whose failure is not "healthy"
         return Health(
             ok=False,
             engine=engine.name,
             reason=one_line(f"its health probe raised {type(error).__name__}: {error}"),
-            hint="mend the health callable it was registered with",
+            hint="fix the health callable of its registration",
         )
     if isinstance(answer, Health):
-        return answer
+        return attrs.evolve(answer, engine=engine.name)
     if isinstance(answer, bool):
-        return Health(ok=answer, engine=engine.name, reason="" if answer else "its health probe says no")
+        return Health(ok=answer, engine=engine.name, reason="" if answer else "its health probe returned False")
     return Health(
         ok=False,
         engine=engine.name,
-        reason=f"its health probe returned {type(answer).__name__}, not a bool",
-        hint="mend the health callable it was registered with",
+        reason=f"its health probe returned a value of type {type(answer).__name__}, not a bool",
+        hint="fix the health callable of its registration",
     )

@@ -1,6 +1,6 @@
-"""The tokens of a command: lists in one token, as CSV, and credentials, masked wherever a command is shown or logged.
+"""Tokens of commands: lists as CSV in one token, and credentials, masked in every command that is shown or logged.
 
-A credential is found by the look of its name; rather too much is masked than too little.
+A credential is recognized by its name. In doubt a value is masked.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _NO_CREDENTIAL_FLAGS: Final = frozenset({"--registry-auth-tlscontext", "--secret
 def mask(argv: Iterable[str]) -> list[str]:
     """Return the tokens with credentials masked, to be shown or logged.
 
-    Masked are the values of flags and keys that look like credentials, wherever a token has a `KEY=VALUE` or a list
-    of them, and the user part and such query parameters of URLs. It masks too much rather than too little.
+    The values of flags and keys that look like credentials are masked, also in a token that is a list of `KEY=VALUE`,
+    and so are the user part and such query parameters of URLs.
     """
     masked: list[str] = []
     after = ""
@@ -34,7 +34,7 @@ def mask(argv: Iterable[str]) -> list[str]:
 
 
 def looks_like_credential(name: str) -> bool:
-    """Return whether a variable or key of that name likely holds a credential."""
+    """Return whether a variable or key of that name probably holds a credential."""
     words = re.split(r"[^a-z0-9]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower())
     return bool(_CREDENTIAL.search(name)) or not _CREDENTIAL_WORDS.isdisjoint(words)
 
@@ -44,7 +44,7 @@ def _names_credential(flag: str) -> bool:
 
 
 def mask_token(token: str) -> str:
-    """Return a token, or any text, with the credentials in it masked."""
+    """Return a token or other text with its credentials masked."""
     flag, equals, rest = token.partition("=") if token.startswith("-") else ("", "", token)
     if equals and _names_credential(flag):
         return f"{flag}={MASK}"
@@ -69,7 +69,7 @@ def _mask_field(item: str) -> str:
 
 
 def csv_line(texts: Iterable[str]) -> str:
-    """Return the texts as one line of CSV, quoted as Go's encoding/csv (so BuildKit and pflag) reads it."""
+    """Return the texts as one line of CSV, quoted as Go's encoding/csv reads it, and so BuildKit and pflag."""
     line = io.StringIO()
     try:
         csv.writer(line, lineterminator="").writerow(texts)
@@ -79,7 +79,7 @@ def csv_line(texts: Iterable[str]) -> str:
 
 
 def csv_items(line: str) -> list[str]:
-    """Return the texts that a line of CSV holds."""
+    """Parse a line of CSV."""
     try:
         (items,) = csv.reader([line], strict=True)
     except csv.Error:

@@ -100,8 +100,9 @@ def run(job: Job) -> BuildResult:
     with _scratch() as scratch:
         given = _options(job, scratch)
         argv = build_command.command(engine, given)
+        build_command.require_effect(engine, given, job.options)
         known = job.health
-        wait = engines.start_probe(engine) if known is None else lambda: known
+        wait = engines.start_probe(engine, given) if known is None else lambda: known
         text = job.document if isinstance(job.document, str) else job.document()
         health = wait()
         if not health.ok:
@@ -148,7 +149,7 @@ def _options(job: Job, scratch: Path) -> dict[str, Any]:
         defaults["network"] = "none"
     if job.platform:
         defaults["platform"] = job.platform
-    return {"tag": job.tags, **build_command.accepted(job.engine, defaults), **job.options}
+    return {"tag": job.tags, **build_command.accepted(job.engine, defaults, job.options), **job.options}
 
 
 @attrs.frozen(kw_only=True)
@@ -203,7 +204,7 @@ def _follow_up(runner: _Runner, image_id: str, scratch: Path, options: Mapping[s
     try:
         with runner.logged():
             for tokens in steps:
-                runner.run([engine.binary, *tokens])
+                runner.run(engine.command(tokens, options))
     finally:
         if isinstance(steps, Generator):
             steps.close()

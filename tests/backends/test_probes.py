@@ -35,7 +35,8 @@ def dockers(version: str = "28.1.0", *, plugins: str = BUILDX, root: str = "/") 
         f'{{"Client":{{"Version":"{version}","Context":"default"}},"Server":{{"Components":[],"Version":"28.2.0"}}}}'
     )
     info = f'{{"DockerRootDir":"{root}","ClientInfo":{{"Plugins":{plugins}}}}}'
-    return f"case $1 in version) echo '{server}' ;; info) echo '{info}' ;; esac"
+    builder = "Name: default\\nDriver: docker\\n"
+    return f"case $1 in version) echo '{server}' ;; info) echo '{info}' ;; buildx) printf '{builder}' ;; esac"
 
 
 WELL: Final = {
@@ -55,7 +56,7 @@ WELL: Final = {
     ],
 }
 VERSIONS: Final = {
-    "docker": ("28.2.0", ["buildkit", "load", "push"]),
+    "docker": ("28.2.0", ["buildkit", "buildx", "load", "push"]),
     "buildx": ("0.29.1", ["buildkit", "load", "multi-platform", "push"]),
     "podman": ("5.8.0", ["buildkit", "load", "push"]),
     "buildah": ("1.43.2", ["buildkit", "load", "push"]),
@@ -88,7 +89,7 @@ REASONS: Final = [
         "docker",
         "echo 'Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?' >&2; exit 1",
         "Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?",
-        "start the daemon (systemctl start docker), or point DOCKER_HOST at one that runs",
+        "start the daemon (systemctl start docker), or point DOCKER_HOST at another one",
     ),
     (
         "docker",
@@ -123,7 +124,7 @@ REASONS: Final = [
         "docker",
         dockers(plugins='[{"Name":"buildx","Err":{}}]'),
         "docker's plug-in buildx does not start",
-        "see what docker buildx version says",
+        "see docker buildx version",
     ),
     (
         "buildx",
@@ -144,7 +145,7 @@ REASONS: Final = [
         "podman",
         'echo "Error: mkdir /x: permission denied" >&2; exit 125',
         "mkdir /x: permission denied",
-        "see that its storage is yours: podman info",
+        "check the owner of its storage: podman info",
     ),
     (
         "podman",
@@ -159,7 +160,7 @@ REASONS: Final = [
         "buildah",
         'case $1 in info) echo "Error: failed to open storage" >&2; exit 125 ;; *) echo buildah version 1.28.2 ;; esac',
         "failed to open storage",
-        "see what storage.conf says, or make the storage anew: buildah info",
+        "check storage.conf, or create the storage again: buildah info",
     ),
     (
         "buildah",
@@ -187,14 +188,14 @@ REASONS: Final = [
         "nerdctl",
         'echo \'time="x" level=fatal msg="cannot access containerd socket \\"/x\\": no such file"\' >&2; exit 1',
         'cannot access containerd socket "/x": no such file',
-        "start containerd, or point CONTAINERD_ADDRESS at one that runs",
+        "start containerd, or point CONTAINERD_ADDRESS at another one",
     ),
     (
         "nerdctl",
         "buildctl",
         "echo 'error: failed to call info: Unavailable: dial unix /x: connect: no such file or directory' >&2; exit 1",
         "failed to call info: Unavailable: dial unix /x: connect: no such file or directory",
-        "start buildkitd, or point BUILDKIT_HOST at one that runs",
+        "start buildkitd, or point BUILDKIT_HOST at another one",
     ),
     (
         "buildctl",
@@ -300,7 +301,7 @@ def test_buildkit_is_asked_for_and_its_plugin_is_missing(
     monkeypatch.setenv("DOCKER_BUILDKIT", "1")
     fake_program("docker", dockers(plugins="[]"))
     health = tritonbuild.probe("docker")
-    assert health.reason == "DOCKER_BUILDKIT=1 asks docker for BuildKit, and its plug-in buildx is missing"
+    assert health.reason == "DOCKER_BUILDKIT=1 requires BuildKit, and docker's plug-in buildx is not installed"
     assert health.hint == "install docker-buildx, or unset DOCKER_BUILDKIT"
 
 
@@ -311,13 +312,13 @@ def test_where_nerdctl_looks_for_buildkit(
     (tmp_path / "buildkit-default" / "buildkitd.sock").touch()
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    assert nerdctl._buildkit_address() == f"unix://{tmp_path}/buildkit-default/buildkitd.sock"
+    assert nerdctl._buildkit_address({}) == f"unix://{tmp_path}/buildkit-default/buildkitd.sock"
     monkeypatch.setenv("CONTAINERD_NAMESPACE", "mine")
     (tmp_path / "buildkit-mine").mkdir()
     (tmp_path / "buildkit-mine" / "buildkitd.sock").touch()
-    assert nerdctl._buildkit_address() == f"unix://{tmp_path}/buildkit-mine/buildkitd.sock"
+    assert nerdctl._buildkit_address({}) == f"unix://{tmp_path}/buildkit-mine/buildkitd.sock"
     monkeypatch.setenv("BUILDKIT_HOST", "tcp://there:1")
-    assert nerdctl._buildkit_address() == "tcp://there:1"
+    assert nerdctl._buildkit_address({}) == "tcp://there:1"
 
 
 # --- real clients, on sockets that are not well
@@ -364,7 +365,7 @@ def test_a_socket_that_never_answers(
     with hung_socket(tmp_path) as socket:
         monkeypatch.setenv(variable, f"unix://{socket}")
         health = tritonbuild.probe(engine)
-    word = "version" if program == "docker" else "debug"
+    word = {"docker": "version", "buildx": "info"}.get(engine, "debug")
     assert health.reason == f"{program} {word} gave no answer within 0.7 s"
     assert health.hint == "its daemon or storage hangs; restart it"
     assert health.seconds < 4

@@ -1,6 +1,6 @@
-"""The registry of engines: those that come with tritonbuild, and those users register.
+"""The registry of engines: those of tritonbuild, and those that users register.
 
-Nothing is probed or started at import, and the module of an engine is loaded when that engine is asked for.
+An import neither probes nor starts anything, and the module of an engine is loaded when that engine is requested.
 """
 
 from __future__ import annotations
@@ -8,15 +8,18 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import attrs
 
 from tritonbuild.backends import _plugins
 from tritonbuild.engine import Engine, Health, start_probe
 from tritonbuild.errors import InvalidInputError, UnhealthyEngineError, UnknownNameError
+
+_T = TypeVar("_T")
 
 AUTO: Final = "auto"
 """The name that stands for the first healthy engine."""
@@ -25,18 +28,18 @@ _NAME: Final = r"[a-z0-9][a-z0-9._-]*"
 
 _LAST: Final = "embedded"
 BUILTIN: Final = ("docker", "podman", "buildah", "nerdctl", "buildx", "buildctl", _LAST)
-"""The modules here, in the order in which `auto` tries them: first those after which the image is where its user runs
-images. buildx comes after docker, without which it is not healthy; buildctl after all of them, since it stores nothing;
-last, and after those of plug-ins, what needs no program but tritonbuild.
+"""The engines of this package in the order in which `auto` tries them: first those that leave the image in the storage
+from which users run images. buildx comes after docker; buildctl after all of them, since it stores nothing; the engine
+that needs no program but tritonbuild comes last, also after those of plug-ins.
 """
 
 _registered: Final[dict[str, Engine | None]] = dict.fromkeys(BUILTIN)
-"""By name; None for one of ours."""
+"""The registered engines by name; None for one of this package."""
 
 
 @functools.cache
 def _own(name: str) -> Engine:
-    """Return the engine of one of the modules here."""
+    """Return the engine of a module of this package."""
     engine: Engine = importlib.import_module(f"{__name__}.{name}").ENGINE
     return engine
 
@@ -66,56 +69,99 @@ def get_backend(backend: str) -> Engine:
 
 
 def register_backend(  # noqa: PLR0913 - the signature of bentoml.container.register_backend
-    name: str,
+    backend: str,
     *,
-    health: Callable[[], bool | Health],
-    construct_build_args: Callable[..., Iterable[str]],
+    health: Callable[[], bool | Health] | None = None,
+    construct_build_args: Callable[..., Iterable[str]] | None = None,
     buildkit_support: bool = True,
     binary: str | None = None,
     build_cmd: Sequence[str] | None = None,
     env: Mapping[str, str] | None = None,
+    like: str | None = None,
     replace: bool = False,
 ) -> Engine:
-    """Register an engine, so that `build(..., backend=name)` and `auto` know it.
+    """Register an engine, so that `build(..., backend=backend)` and `auto` find it.
 
     Args:
-        name: What users call it.
+        backend: The name by which users choose it.
         health: Returns whether a build would work, or raises `UnhealthyEngineError` with the reason.
-        construct_build_args: Takes the options of the build as keywords (`tag`, `file`, `context_path` and, where it
-            names them or takes any, `iidfile`, `network`, `pull`); returns the tokens that follow *binary* *build_cmd*.
+        construct_build_args: Takes the options of the build as keywords (`tag`, `file`, `context_path` and, if its
+            signature has them or takes any, `iidfile`, `network`, `pull`); returns the tokens that follow *binary*
+            *build_cmd*.
         buildkit_support: Accepted as in `bentoml.container`, and without effect: Containerfiles need no BuildKit.
-        binary: The program, a name on PATH or a path; *name* by default.
-        build_cmd: The words between program and tokens; `["build"]` by default.
-        env: Environment variables added for its processes.
-        replace: Whether to take the place of an engine of the same name.
+        binary: The program, a name on PATH or a path; *backend* by default.
+        build_cmd: The words between the program and the tokens; `["build"]` by default.
+        env: Environment variables to add for its processes.
+        like: A registered engine whose program is the same under another name, or behind a wrapper. The new engine has
+            its options, probe, pushes, archives and queries, with *binary* as the program. The words of *build_cmd*
+            before that engine's own are those of the wrapper: `["shell", "default", "nerdctl", "build"]`.
+        replace: Whether to replace an engine of the same name.
 
     Raises:
-        InvalidInputError: The name is taken or cannot be one, or a callable is none.
+        InvalidInputError: The name is taken or invalid, or a callable is missing or not callable.
     """
     del buildkit_support
-    if not re.fullmatch(_NAME, name, re.ASCII) or name == AUTO:
-        raise InvalidInputError(f"{name!r} is not a name for an engine", hint="use a-z, 0-9, '.', '_' and '-'")
-    if name in _registered and not replace:
-        raise InvalidInputError(f"engine {name!r} is registered already", hint="pass replace=True to take its place")
+    if not re.fullmatch(_NAME, backend, re.ASCII) or backend == AUTO:
+        raise InvalidInputError(f"{backend!r} is not a name for an engine", hint="use a-z, 0-9, '.', '_' and '-'")
+    if backend in _registered and not replace:
+        raise InvalidInputError(f"engine {backend!r} is registered already", hint="pass replace=True to replace it")
     for parameter, value in (("health", health), ("construct_build_args", construct_build_args)):
-        if not callable(value):
-            raise InvalidInputError(f"{parameter} of engine {name!r} is {value!r}, not a callable")
+        if value is not None and not callable(value):
+            raise InvalidInputError(f"{parameter} of engine {backend!r} is {value!r}, not a callable")
     if isinstance(build_cmd, str):
-        raise InvalidInputError(f"build_cmd of engine {name!r} is a str", hint=f"give a list: {build_cmd.split()!r}")
-    engine = Engine(
-        name=name,
-        health=health,
-        construct_build_args=construct_build_args,
-        binary=binary or name,
-        build_cmd=("build",) if build_cmd is None else tuple(build_cmd),
-        env=dict(env or {}),
-    )
-    _registered[name] = engine
+        raise InvalidInputError(f"build_cmd of engine {backend!r} is a str", hint=f"pass a list: {build_cmd.split()!r}")
+    if like is not None:
+        engine = _derived(get_backend(like), backend, binary or backend, build_cmd)
+        if health is not None:
+            probe = health
+            engine = attrs.evolve(engine, health=lambda **_: probe())
+        if construct_build_args is not None:
+            engine = attrs.evolve(engine, construct_build_args=construct_build_args)
+    elif health is None or construct_build_args is None:
+        missing = "health" if health is None else "construct_build_args"
+        raise InvalidInputError(f"engine {backend!r} has no {missing}", hint="pass it, or like='ENGINE'")
+    else:
+        engine = Engine(
+            name=backend,
+            health=health,
+            construct_build_args=construct_build_args,
+            binary=binary or backend,
+            build_cmd=("build",) if build_cmd is None else tuple(build_cmd),
+        )
+    _registered[backend] = engine = attrs.evolve(engine, env={**engine.env, **(env or {})})
     return engine
 
 
+def _derived(base: Engine, name: str, binary: str, build_cmd: Sequence[str] | None) -> Engine:
+    """Return *base* under another name, with another program or behind a wrapper."""
+    words = base.build_cmd if build_cmd is None else tuple(build_cmd)
+    prefix = words[: len(words) - len(base.build_cmd)]
+    if (*prefix, *base.build_cmd) != words:
+        raise InvalidInputError(
+            f"build_cmd of engine {name!r} does not end as that of {base.name!r}, {list(base.build_cmd)!r}",
+            hint="pass the words of the wrapper, then these",
+        )
+    bound = functools.partial(_bound, engine=name, program=(binary, *prefix))
+    return attrs.evolve(
+        base,
+        name=name,
+        binary=binary,
+        prefix=prefix,
+        health=bound(base.health),
+        construct_build_args=bound(base.construct_build_args),
+        adapt=base.adapt and bound(base.adapt),
+        follow_up=base.follow_up and bound(base.follow_up),
+    )
+
+
+def _bound(call: Callable[..., _T], **values: object) -> Callable[..., _T]:
+    """Return *call* with those of the values that its signature has a parameter for."""
+    parameters = inspect.signature(call).parameters
+    return functools.partial(call, **{name: value for name, value in values.items() if name in parameters})
+
+
 def unregister_backend(name: str) -> None:
-    """Take a registered engine away; one of tritonbuild's own comes back where it had been replaced.
+    """Remove a registered engine; an engine of this package is restored if it had been replaced.
 
     Raises:
         UnknownNameError: No engine of that name is registered.
@@ -129,7 +175,7 @@ def unregister_backend(name: str) -> None:
 
 @contextlib.contextmanager
 def registered(engine: Engine) -> Iterator[Engine]:
-    """Register *engine* for the length of a `with` block; what had its name before has it again afterwards."""
+    """Register *engine* during a `with` block; afterwards its name stands for the engine of before."""
     known = engine.name in _registered
     before = _registered.get(engine.name)
     _registered[engine.name] = engine
@@ -143,21 +189,24 @@ def registered(engine: Engine) -> Iterator[Engine]:
 
 
 def probe_all() -> tuple[Health, ...]:
-    """Probe every registered engine at once; takes as long as the slowest."""
+    """Probe all registered engines at the same time."""
     waits = [start_probe(engine) for engine in engines()]
     return tuple(wait() for wait in waits)
 
 
-def choose() -> tuple[Engine, Health]:
-    """Return the first healthy engine, in the order of registration, and what its probe answered.
+def choose(options: Mapping[str, Any] | None = None) -> tuple[Engine, Health]:
+    """Return the first healthy engine, in the order of registration, and the answer of its probe.
 
-    All are probed at once; the answer does not wait for those that come after it. The answer of one that needs no
-    program has as its reason why it is not one of the others.
+    All are probed at the same time; the engines after the chosen one are not waited for. The answer of the engine that
+    needs no program has as its reason why the others are not healthy.
+
+    Args:
+        options: The options of the build, of which some lead to another daemon (`host`).
 
     Raises:
-        UnhealthyEngineError: None is healthy; the message has each one's reason.
+        UnhealthyEngineError: None is healthy; the message has all reasons.
     """
-    started = [(engine, start_probe(engine)) for engine in engines()]
+    started = [(engine, start_probe(engine, options)) for engine in engines()]
     answers = []
     for engine, wait in started:
         answers.append(health := wait())

@@ -1,9 +1,9 @@
-"""What podman and buildah share: both build with buildah's code, into one storage, and push and save what is there."""
+"""The common part of podman and buildah: both build with buildah's code into one storage, and push and save from it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from tritonbuild.masking import csv_items
 CAPABILITIES: Final = frozenset(
     {"annotation", "cache_from", "cache_to", "load", "output type=docker", "output type=oci", "push"}
 )
-"""What they can do of that which not every engine can."""
+"""The requests that they can serve and some other engines cannot."""
 
 _OPTIONS: Final[flags.Table] = {
     "add_host": flags.hosts,
@@ -108,22 +108,47 @@ _OPTIONS: Final[flags.Table] = {
     "variant": flags.scalar,
     "volume": flags.triples,
 }
-"""The rows that are the same for both: all but those that came with different versions, or that one alone has."""
+"""The rows that both have in common: all but those that came with different versions, or that only one has."""
 
 _ACCOUNT: Final = ("authfile", "cert_dir", "creds", "tls_verify")
-"""The options that say how to talk to a registry; pushing has the same flags."""
+"""The options for the connection to a registry; `push` has the same flags."""
 
 
 def table(own: flags.Table) -> flags.Table:
-    """Return an engine's table: the rows that both have, and its *own*."""
+    """Return the table of an engine: the common rows and its *own*."""
     return dict(sorted({**_OPTIONS, **own}.items()))
 
 
+GLOBAL_OPTIONS: Final[flags.Table] = {
+    "cgroup_manager": flags.choice("cgroupfs", "systemd"),
+    "log_level": flags.choice("trace", "debug", "info", "warn", "warning", "error", "fatal", "panic"),
+    "root": flags.path,
+    "runroot": flags.path,
+    "storage_driver": flags.scalar,
+    "storage_opt": flags.repeated,
+}
+"""The options of both programs themselves."""
+
+
+def default_options(defaults: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the default options of a build without those that exclude one of the user's.
+
+    With `isolation=chroot` these engines accept no network but the host's, and none with `dns`.
+    """
+    isolation = options.get("isolation") or os.environ.get("BUILDAH_ISOLATION", "")
+    excluded = {
+        "network": isolation == "chroot" or any(options.get(name) for name in ("dns", "dns_option", "dns_search")),
+        "pull": options.get("pull_always") or options.get("pull_never"),
+        "platform": any(options.get(name) for name in ("all_platforms", "arch", "os", "variant")),
+    }
+    return {name: value for name, value in defaults.items() if not excluded.get(name)}
+
+
 def build_options(options: dict[str, Any], *, engine: str) -> dict[str, Any]:
-    """Return the options as the build command takes them.
+    """Return the options in the form that the build command takes.
 
     Raises:
-        InvalidInputError: One is neither the build command's nor to be had in another way.
+        InvalidInputError: The engine cannot serve one of them.
     """
     destination, given = _options.stored(flags.canonical(options), engine=engine)
     _options.validate(given, "metadata_file", "progress", engine=engine)
@@ -132,7 +157,7 @@ def build_options(options: dict[str, Any], *, engine: str) -> dict[str, Any]:
     if len(flags.each(given.get("platform", ()))) > 1:
         raise cannot("several platforms", engine=engine)
     _reword(given, engine=engine)
-    if "annotation" in given:  # podman 4.3 and buildah 1.28 leave it out where the last layer comes from the cache
+    if "annotation" in given:  # podman 4.3 and buildah 1.28 omit it if the last layer is cached
         given.setdefault("no_cache", True)
     for name in ("cache_from", "cache_to"):
         if name in given:
@@ -140,7 +165,7 @@ def build_options(options: dict[str, Any], *, engine: str) -> dict[str, Any]:
     if "secret" in given:
         given["secret"] = tuple(_secret(text) for text in _lines(given["secret"], "secret", engine))
     if files := [output for output in destination.outputs if not output.is_archive]:
-        given.setdefault("no_cache", True)  # podman 4.3 and buildah 1.28 put out all but the last layer if it is cached
+        given.setdefault("no_cache", True)  # podman 4.3 and buildah 1.28 omit the last layer if it is cached
         if len(files) > 1:
             raise cannot("several outputs of type local or tar", engine=engine)
         given["output"] = {"type": files[0].type, "dest": files[0].dest, **files[0].fields}
@@ -148,30 +173,30 @@ def build_options(options: dict[str, Any], *, engine: str) -> dict[str, Any]:
 
 
 def _reword(given: dict[str, Any], *, engine: str) -> None:
-    """Put the values of `progress`, `pull` and `network` into these engines' words."""
+    """Translate the values of `progress`, `pull` and `network` for these engines."""
     match given.pop("progress", None):
-        case None | "auto" | "plain" | ("auto" | "plain",):  # it is plain in any case
+        case None | "auto" | "plain" | ("auto" | "plain",):  # the output is always plain
             pass
         case "quiet" | ("quiet",):
             given["quiet"] = True
         case other:
             raise cannot(f"progress={flags.each(other)[0]}", engine=engine)
     if isinstance(given.get("pull"), bool):
-        # The values that 4.3 and 5.x, 1.28 and 1.43 understand alike; a bare flag is "if newer" in the older ones.
+        # All versions of both understand these values alike; a bare flag means "if newer" in the older ones.
         given["pull"] = "always" if given["pull"] else "missing"
     if given.get("network") == "default":
         del given["network"]
 
 
 def account(table: flags.Table, options: dict[str, Any], *, engine: str) -> list[str]:
-    """Return the tokens that say how to talk to a registry."""
+    """Return the tokens for the connection to a registry."""
     return flags.render(table, {name: options[name] for name in _ACCOUNT if name in options}, engine=engine)
 
 
 def pushes(
     image: str, *, scratch: Path, tokens: Sequence[str], options: dict[str, Any], engine: str
 ) -> Iterator[list[str]]:
-    """Yield the commands that push an image, if it is to be pushed; they write the manifest's digest."""
+    """Yield the commands that push an image, if that is requested; they write the manifest's digest."""
     destination, given = _options.stored(flags.canonical(options), engine=engine)
     quiet = ["--quiet"] if given.get("quiet") else []
     for tag in _options.tags(given) if destination.push else ():
@@ -179,13 +204,13 @@ def pushes(
 
 
 def archives(options: dict[str, Any], *, engine: str) -> tuple[tuple[Output, ...], tuple[str, ...]]:
-    """Return the archives that are to be written, and the names of the image."""
+    """Return the requested archives, and the names of the image."""
     destination, given = _options.stored(flags.canonical(options), engine=engine)
     return tuple(o for o in destination.outputs if o.is_archive), _options.tags(given)
 
 
 def check_pull(options: dict[str, Any], *, engine: str, version: str, since: str) -> None:
-    """Refuse the pull policy `newer` where the engine does not know it: it would pull only what is missing.
+    """Refuse the pull policy `newer` for a version that lacks it, and would pull missing images only.
 
     Raises:
         InvalidInputError: The engine is older than *since*.
@@ -194,7 +219,7 @@ def check_pull(options: dict[str, Any], *, engine: str, version: str, since: str
     if options.get("pull") == "newer" and found and found < flags.version_numbers(since):
         raise InvalidInputError(
             f"pull='newer' of engine {engine!r} needs {engine} {since} or newer, and this is {version}",
-            hint="say pull=True, or use another version of the engine",
+            hint="give pull=True, or use another version of the engine",
         )
 
 
@@ -204,19 +229,19 @@ def _lines(value: object, name: str, engine: str) -> list[str]:
 
 
 def _repository(name: str, text: str, *, engine: str) -> str:
-    """Return the repository that a BuildKit cache of type `registry` names; a plain name is one."""
+    """Return the repository of a BuildKit cache of type `registry`; a plain name is a repository."""
     if "=" not in text:
         return text
     fields = dict(item.partition("=")[::2] for item in csv_items(text))
     if fields.get("type") != "registry" or set(fields) != {"type", "ref"}:
         raise cannot(f"{name} other than type=registry,ref=REPOSITORY", engine=engine)
-    if ":" in fields["ref"].rpartition("/")[2] or "@" in fields["ref"]:  # its tags are the layers' own
+    if ":" in fields["ref"].rpartition("/")[2] or "@" in fields["ref"]:  # its tags are cache keys of layers
         raise cannot(f"{name} with a tag", engine=engine)
     return fields["ref"]
 
 
 def _secret(text: str) -> str:
-    """Return a secret as docker writes it in the words that all versions know: `source` and `env` are younger."""
+    """Return a secret in docker's syntax with the fields that all versions know: `source` and `env` are newer."""
     fields = dict(item.partition("=")[::2] for item in csv_items(text))
     if "source" in fields:
         fields["src"] = fields.pop("source")

@@ -1,13 +1,13 @@
-"""What gives an option the same meaning with every engine: where the result goes, and what an engine cannot do.
+"""Options with the same meaning for every engine: destinations of the result, and requests an engine cannot serve.
 
-Options that every engine is asked for have one spelling here (`UNIFIED`). What an engine's build command lacks and its
-other commands can do is done after the build: a push, an archive. The rest is an error that names the engines that can.
+Such options have one spelling here (`UNIFIED`). If the build command of an engine lacks one and its other commands have
+it, it is served after the build: a push, an archive. Otherwise it is an error that names the engines that can serve it.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,7 +40,7 @@ UNIFIED: Final[flags.Table] = {
     "tag": flags.repeated,
     "target": flags.single(flags.repeated),
 }
-"""The options that mean the same with every engine, as they are read where an engine has no row of its own."""
+"""The options with the same meaning for every engine; their rows count where an engine's table has none."""
 
 _ARCHIVES: Final = frozenset({"docker", "oci"})
 _FILES: Final = frozenset({"local", "tar"})
@@ -58,21 +58,27 @@ def cannot(capability: str, *, engine: str) -> InvalidInputError:
     return InvalidInputError(f"engine {engine!r} cannot do {capability}", hint=f"engines that can: {others}")
 
 
+def program(words: Sequence[str], table: flags.Table, options: Mapping[str, Any], *, engine: str) -> list[str]:
+    """Return the words of a program with the flags of its global options, which stand before the words of a command."""
+    given = {name: options[name] for name in table if name in options}
+    return [*words, *flags.render(table, given, engine=engine)]
+
+
 def table(own: flags.Table) -> flags.Table:
-    """Return an engine's table with the rows that stand for its translations."""
+    """Return the table of an engine: *own*, and the rows of the options that it translates."""
     return dict(sorted({**UNIFIED, **own}.items()))
 
 
 def nowhere(*, engine: str) -> InvalidInputError:
-    """Return the error for a result that would be lost."""
+    """Return the error for a build whose result would be lost."""
     return InvalidInputError(
-        f"nothing says where engine {engine!r} is to put the image, and it keeps none by itself",
-        hint="say push=True, or output='type=oci,dest=FILE'",
+        f"the image has no destination, and engine {engine!r} keeps none itself",
+        hint="give push=True, or output='type=oci,dest=FILE'",
     )
 
 
 def validate(options: Mapping[str, Any], *names: str, engine: str) -> None:
-    """Refuse a wrong value of an option that does not reach the engine's table.
+    """Check the values of options that do not reach the engine's table.
 
     Raises:
         InvalidInputError: A value is not what its option expects.
@@ -80,16 +86,16 @@ def validate(options: Mapping[str, Any], *names: str, engine: str) -> None:
     flags.render(UNIFIED, {name: options[name] for name in names if name in options}, engine=engine)
 
 
-# --- where the result goes
+# --- destinations of the result
 
 
 @attrs.frozen(kw_only=True)
 class Output:
-    """One place where the result goes.
+    """A file or folder for the result, or an exporter of BuildKit.
 
     Attributes:
-        type: `local`, `tar`, `oci`, `docker`, `image`, or what else the engine knows.
-        dest: The file or folder, absolute; empty where none is given.
+        type: `local`, `tar`, `oci`, `docker`, `image`, or another type that the engine knows.
+        dest: The absolute path of the file or folder; empty if none is given.
         fields: The other fields.
     """
 
@@ -99,21 +105,21 @@ class Output:
 
     @property
     def is_archive(self) -> bool:
-        """Whether it is a file with an image in it."""
+        """Whether it is a file that holds an image."""
         return self.type in _ARCHIVES and bool(self.dest)
 
     def text(self, **more: str) -> str:
-        """Return it as BuildKit's clients take it, with *more* fields."""
+        """Return the output in the syntax of BuildKit's clients, with *more* fields."""
         named = {"type": self.type, **({"dest": self.dest} if self.dest else {}), **self.fields, **more}
         return csv_line(f"{name}={value}" for name, value in named.items())
 
 
 @attrs.frozen(kw_only=True)
 class Destination:
-    """Where the result goes besides the engine's storage.
+    """The destinations of the result besides the engine's storage.
 
     Attributes:
-        push: Whether to the registries that the tags name.
+        push: Whether to push to the registries of the tags.
         outputs: The files and folders.
     """
 
@@ -122,10 +128,10 @@ class Destination:
 
 
 def outputs(value: object, *, engine: str) -> tuple[Output, ...]:
-    """Return what the option `output` says: `type=oci,dest=FILE`, a dict of these fields, or a folder.
+    """Parse the option `output`: `type=oci,dest=FILE`, a dict of these fields, a folder, or several of these.
 
     Raises:
-        InvalidInputError: It is not that, or says standard output, which is the log's.
+        InvalidInputError: It is none of these, or names standard output, which goes to the log.
     """
     if value is None:
         return ()
@@ -144,27 +150,27 @@ def _output(value: object, *, engine: str) -> Output:
         fields = dict(item.partition("=")[::2] for item in items)
     kind, dest = fields.pop("type", ""), fields.pop("dest", "")
     if not kind:
-        raise InvalidInputError(f"output {line!r} of engine {engine!r} has no type", hint="say type=oci,dest=FILE")
+        raise InvalidInputError(f"output {line!r} of engine {engine!r} has no type", hint="write type=oci,dest=FILE")
     if dest == "-":
         raise InvalidInputError(
-            f"output {line!r} of engine {engine!r} goes to standard output, which is the log's", hint="name a file"
+            f"output {line!r} of engine {engine!r} is standard output, which goes to the log", hint="name a file"
         )
     return Output(type=kind, dest=flags.absolute(dest) if dest else "", fields=fields)
 
 
 def stored(options: Mapping[str, Any], *, engine: str) -> tuple[Destination, dict[str, Any]]:
-    """Return where the result goes with an engine whose builds always end in its storage, and the other options.
+    """Split the options of an engine that always stores its result: the other destinations, and the remaining options.
 
-    `type=image` and `type=registry` mean what they mean to BuildKit: a name, a push.
+    `type=image` and `type=registry` have BuildKit's meaning: a name, a push.
 
     Raises:
-        InvalidInputError: It is something such an engine cannot do.
+        InvalidInputError: Such an engine has no such destination.
     """
     validate(options, "load", "push", "tag", engine=engine)
     rest = {name: value for name, value in options.items() if name not in {"load", "push", "output"}}
     if options.get("load") is False:
         raise cannot("load=False", engine=engine)
-    push, names, places = bool(options.get("push")), [], []
+    push, names, files = bool(options.get("push")), [], []
     for output in outputs(options.get("output"), engine=engine):
         fields = dict(output.fields)
         if output.type in {"image", "registry"}:
@@ -172,37 +178,37 @@ def stored(options: Mapping[str, Any], *, engine: str) -> tuple[Destination, dic
             names += [name for name in fields.pop("name", "").split(",") if name]
         elif output.is_archive:
             _need_folder(output.dest)
-            places.append(output)
+            files.append(output)
         elif output.type in _FILES and output.dest:
-            places.append(output)
-        elif output.type != "docker":  # without a file it is another word for load
+            files.append(output)
+        elif output.type != "docker":  # without a file it means load
             raise cannot(f"output type={output.type}" + ("" if output.dest else " without dest"), engine=engine)
         if fields and (output.type not in _FILES):
             raise cannot(f"output type={output.type},{next(iter(fields))}", engine=engine)
     if names:
         rest["tag"] = (*flags.each(rest.get("tag") or ()), *names)
-    return Destination(push=push, outputs=tuple(places)), rest
+    return Destination(push=push, outputs=tuple(files)), rest
 
 
 def again(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of a second build that takes everything from the cache of the first and names nothing."""
+    """Return the options of a second build, which finds all steps in the cache of the first and stores no image."""
     once = {"iidfile", "load", "no_cache", "output", "pull", "push", "tag"}
     return {name: value for name, value in flags.canonical(options).items() if name not in once}
 
 
 def tags(options: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the names the image is to have."""
+    """Return the names for the image."""
     return tuple(str(tag) for tag in flags.each(flags.canonical(options).get("tag") or ()))
 
 
 def has_image(options: Mapping[str, Any], *, engine: str) -> bool:
-    """Return whether the result is an image, not only files, with an engine that keeps only what it is told to."""
-    places = outputs(options.get("output"), engine=engine)
-    return bool(options.get("load") or options.get("push")) or not places or any(o.type not in _FILES for o in places)
+    """Return whether the result is an image, not only files, for an engine that stores nothing by itself."""
+    found = outputs(options.get("output"), engine=engine)
+    return bool(options.get("load") or options.get("push")) or not found or any(o.type not in _FILES for o in found)
 
 
 def _need_folder(dest: str) -> None:
     if not Path(dest).parent.is_dir():
-        raise InvalidInputError(f"cannot write {dest!r}: its folder does not exist", hint="make it, or name another")
+        raise InvalidInputError(f"cannot write {dest!r}: its folder does not exist", hint="create it, or name another")
     if Path(dest).is_dir():
         raise InvalidInputError(f"cannot write {dest!r}: it is a folder", hint="name a file in it")

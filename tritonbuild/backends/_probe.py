@@ -1,4 +1,4 @@
-"""What the health probes of the engines share: ask a program, and say why it gave no good answer."""
+"""Health probes: run a program's query, and derive from a failure the reason and a hint."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ from typing import Any, Final
 
 from tritonbuild import flags, process
 from tritonbuild.errors import UnhealthyEngineError, one_line
+from tritonbuild.masking import mask
 from tritonbuild.threads import in_background
 
 TIMEOUT: Final = 8.0
-"""Seconds a probe's command may take: a hung daemon hangs its client for ever, or for 10 to 20 seconds."""
+"""Time limit of a probe's command in seconds: a hung daemon blocks its client for ever, or for 10 to 20 seconds."""
 
 LOW_SPACE: Final = 1 << 30
-"""Bytes that must be free where an engine keeps its images; no engine's own check looks at that."""
+"""Bytes that must be free in an engine's storage; no engine checks that itself."""
+
+_ERROR: Final = re.compile(r"^(?:error|fatal)\b|\blevel=(?:error|fatal|panic)\b", re.IGNORECASE)
+_DEBUG: Final = re.compile(r"\blevel=(?:trace|debug|info)\b|^(?:debug|info)\[", re.IGNORECASE)
 
 
 def ask(
@@ -27,16 +31,16 @@ def ask(
     install: str,
     env: Mapping[str, str] | None = None,
 ) -> process.Completed:
-    """Run a probe's command and return what it printed.
+    """Run a probe's command and return its output.
 
     Args:
         argv: The command.
-        hints: What to do, by a piece of text in the answer of a command that fails; the first that occurs counts.
-        install: What to do when the program is not there.
-        env: Added to the environment.
+        hints: Hints by a part of the output of a command that fails; the first that occurs counts.
+        install: The hint for a program that is not installed.
+        env: Environment variables to add.
 
     Raises:
-        UnhealthyEngineError: It is not there, failed, or gave no answer in time.
+        UnhealthyEngineError: The program is not installed, failed, or gave no answer in time.
     """
     binary = argv[0]
     if shutil.which(binary) is None:
@@ -47,29 +51,31 @@ def ask(
         raise UnhealthyEngineError(f"{binary} cannot be started: {error.strerror}", hint=install) from error
     if done.timed_out:
         raise UnhealthyEngineError(
-            f"{' '.join(argv[:2])} gave no answer within {TIMEOUT:g} s",
+            f"{' '.join(mask(argv[:2]))} gave no answer within {TIMEOUT:g} s",
             hint="its daemon or storage hangs; restart it",
         )
     if not done.ok:
-        silence = f"{' '.join(argv[:2])} ended with status {done.returncode} in silence"
-        said = _plain(last_line(done.error) or last_line(done.output)) or silence
-        hint = next((hint for text, hint in hints.items() if text in done.error), f"see what {' '.join(argv)} says")
-        raise UnhealthyEngineError(said, hint=hint)
+        shown = mask(argv)
+        reason = cause(done.error) or cause(done.output)
+        hint = next((hint for text, hint in hints.items() if text in done.error), f"see {' '.join(shown)}")
+        raise UnhealthyEngineError(
+            reason or f"{' '.join(shown[:2])} ended with status {done.returncode} without a message", hint=hint
+        )
     return done
 
 
-def at_once(*questions: Callable[[], process.Completed]) -> list[process.Completed]:
-    """Ask several questions at the same time and return their answers.
+def at_once(*questions: Callable[[], Any]) -> list[Any]:
+    """Run several commands at the same time and return their output.
 
     Raises:
-        UnhealthyEngineError: One got no good answer; of several, the first one's error.
+        UnhealthyEngineError: One of them failed; of several, the first.
     """
     waits = [in_background(question, name="probe") for question in questions]
     return [wait(None) for wait in waits]
 
 
 def require_version(found: str, least: str, *, program: str) -> None:
-    """Refuse a program that is too old; a version without a number is let pass.
+    """Refuse a program that is too old; a version without a number passes.
 
     Raises:
         UnhealthyEngineError: It is older than *least*.
@@ -80,7 +86,7 @@ def require_version(found: str, least: str, *, program: str) -> None:
 
 
 def require_space(folder: str, *, hint: str = "remove images that are no longer needed, or move its storage") -> None:
-    """Refuse a storage folder whose file system is nearly full; one that is not to be seen from here is let pass.
+    """Refuse a storage folder whose file system is nearly full; a folder that cannot be accessed passes.
 
     Raises:
         UnhealthyEngineError: Less than 1 GiB is free.
@@ -97,7 +103,7 @@ def require_space(folder: str, *, hint: str = "remove images that are no longer 
 
 
 def json_object(answer: str) -> dict[str, Any]:
-    """Return the JSON object in a program's answer, which other lines may surround.
+    """Parse the JSON object in the output of a program; other lines may surround it.
 
     Raises:
         UnhealthyEngineError: There is none.
@@ -113,12 +119,23 @@ def json_object(answer: str) -> dict[str, Any]:
 
 
 def last_line(answer: str) -> str:
-    """Return the last line of a program's answer that is not blank."""
+    """Return the last line of a program's output that is not blank."""
     return next((line.strip() for line in reversed(answer.splitlines()) if line.strip()), "")
 
 
+def cause(output: str) -> str:
+    """Return the cause of a failure from the output of a program, its last error message; else its last line.
+
+    podman 5 and newer print debug messages after the error.
+    """
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines if _ERROR.search(line)]
+    others = [line for line in lines if not _DEBUG.search(line)]
+    return _plain((errors or others or lines or [""])[-1])
+
+
 def _plain(line: str) -> str:
-    """Return what a line of a log says: `time=... level=fatal msg="..."` and `Error: ...` without their dress."""
+    """Return the message of a log line: of `time=... level=fatal msg="..."` and of `Error: ...`."""
     if found := re.search(r'\bmsg=("(?:[^"\\]|\\.)*")', line):
         with contextlib.suppress(ValueError):
             line = str(json.loads(found[1]))

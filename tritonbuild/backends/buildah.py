@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,8 +35,8 @@ _search_path: Final = flags.joined(
 NAME: Final = "buildah"
 
 OLDEST: Final = "1.24"
-"""The first whose `--pull` takes the words that every build of ours says, `always` or `missing`; until 1.23 it was a
-switch (pkg/cli/common.go).
+"""The first whose `--pull` takes a policy, which every build of ours gives; until 1.23 it was a switch
+(pkg/cli/common.go).
 """
 
 OPTIONS: Final[flags.Table] = _containers.table(
@@ -71,52 +71,62 @@ OPTIONS: Final[flags.Table] = _containers.table(
 )
 
 
-def health() -> Health:
-    """Ask for its state, which opens the storage; `buildah version` never touches it, but knows the version."""
+GLOBAL_OPTIONS: Final[flags.Table] = {
+    **_containers.GLOBAL_OPTIONS,
+    "registries_conf": flags.path,
+    "registries_conf_dir": flags.path,
+    "short_name_alias_conf": flags.path,
+}
+"""The options of buildah itself: https://github.com/containers/buildah/blob/main/docs/buildah.1.md."""
+
+
+def health(*, program: Sequence[str] = (NAME,), engine: str = NAME, **options: Any) -> Health:
+    """Ask for the state, which opens the storage; `buildah --version` does not, but prints the version."""
     hints = {
-        "permission denied": "see that its storage is yours: buildah info",
+        "permission denied": "check the owner of its storage: buildah info",
         "overlay": "its storage does not work on this file system: set driver in storage.conf",
-        "storage": "see what storage.conf says, or make the storage anew: buildah info",
+        "storage": "check storage.conf, or create the storage again: buildah info",
     }
-    install = "install buildah, or choose another engine: tritonbuild engines shows which can build"
-    state, says = at_once(
-        lambda: ask(["buildah", "info"], hints=hints, install=install),
-        lambda: ask(["buildah", "--version"], hints={}, install=install),
+    install = f"install {program[0]}, or choose another engine: tritonbuild engines lists the healthy ones"
+    buildah = _options.program(program, GLOBAL_OPTIONS, options, engine=engine)
+    state, version_line = at_once(
+        lambda: ask([*buildah, "info"], hints=hints, install=install),
+        lambda: ask([*program, "--version"], hints={}, install=install),
     )
     if root := (json_object(state.output).get("store") or {}).get("GraphRoot"):
         require_space(str(root))
-    found = re.search(r"[0-9][^ \n]*", says.output)
+    found = re.search(r"[0-9][^ \n]*", version_line.output)
     version = found[0] if found else ""
     require_version(version, OLDEST, program=NAME)
-    return Health(ok=True, engine=NAME, version=version, features=frozenset({"buildkit", "load", "push"}))
+    return Health(ok=True, engine=engine, version=version, features=frozenset({"buildkit", "load", "push"}))
 
 
-def adapt(health: Health, **options: Any) -> None:
-    """Refuse what this buildah does not know."""
-    _containers.check_pull(options, engine=NAME, version=health.version, since="1.29")
+def adapt(health: Health, *, engine: str = NAME, **options: Any) -> None:
+    """Refuse the pull policy that this version lacks."""
+    _containers.check_pull(options, engine=engine, version=health.version, since="1.29")
 
 
-def construct_build_args(*, context_path: str = ".", **options: Any) -> list[str]:
-    """Return the tokens that follow `buildah build`; layers are kept for later builds unless told otherwise."""
-    given = {"layers": True, **_containers.build_options(options, engine=NAME)}
-    for output in _containers.archives(options, engine=NAME)[0]:
+def construct_build_args(*, engine: str = NAME, context_path: str = ".", **options: Any) -> list[str]:
+    """Return the tokens that follow `buildah build`; by default layers are kept for later builds."""
+    given = {"layers": True, **_containers.build_options(options, engine=engine)}
+    for output in _containers.archives(options, engine=engine)[0]:
         if ":" in output.dest:  # push separates path and name by it
             raise InvalidInputError(
-                f"engine {NAME!r} cannot write the archive {output.dest!r}: its path has a colon",
+                f"engine {engine!r} cannot write the archive {output.dest!r}: its path has a colon",
                 hint="name a file without one",
             )
-    return [*flags.render(OPTIONS, given, engine=NAME), os.fspath(context_path)]
+    return [*flags.render(OPTIONS, given, engine=engine), os.fspath(context_path)]
 
 
-def follow_up(image_id: str, *, scratch: Path, **options: Any) -> Iterator[list[str]]:
+def follow_up(image_id: str, *, scratch: Path, engine: str = NAME, **options: Any) -> Iterator[list[str]]:
     """Yield the commands that save the image and push it."""
-    tokens = _containers.account(OPTIONS, options, engine=NAME)
-    outputs, tags = _containers.archives(options, engine=NAME)
+    tokens = _containers.account(OPTIONS, options, engine=engine)
+    outputs, tags = _containers.archives(options, engine=engine)
     for output in outputs:
         name = "".join(f":{parse_reference(tag)}" for tag in tags[:1])  # such an archive holds one name
         with replacing(Path(output.dest)) as target:
             yield ["push", "--quiet", image_id, f"{output.type}-archive:{target}{name}"]
-    yield from _containers.pushes(image_id, scratch=scratch, tokens=tokens, options=options, engine=NAME)
+    yield from _containers.pushes(image_id, scratch=scratch, tokens=tokens, options=options, engine=engine)
 
 
 ENGINE: Final = Engine(
@@ -125,7 +135,9 @@ ENGINE: Final = Engine(
     health=health,
     construct_build_args=construct_build_args,
     capabilities=_containers.CAPABILITIES,
-    options=_options.table(OPTIONS),
+    options=_options.table({**GLOBAL_OPTIONS, **OPTIONS}),
+    global_options=GLOBAL_OPTIONS,
+    default_options=_containers.default_options,
     adapt=adapt,
     follow_up=follow_up,
 )

@@ -1,15 +1,15 @@
 """The buildctl engine: `buildctl build`, BuildKit's own client.
 
-Its flags: https://github.com/moby/buildkit/blob/master/docs/reference/buildctl.md. What other clients have flags for
-and buildctl has not goes to the Dockerfile frontend as `--opt` (`_frontend.py`). As only the last `--opt` of a name
-counts, lists are joined in one.
+Its flags: https://github.com/moby/buildkit/blob/master/docs/reference/buildctl.md. Options for which other clients have
+flags, and buildctl has none, go to the Dockerfile frontend as `--opt` (`_frontend.py`). Only the last `--opt` of a name
+counts, so lists are joined.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,8 +25,8 @@ from tritonbuild.errors import UnhealthyEngineError
 NAME: Final = "buildctl"
 
 OLDEST: Final = "0.11"
-"""The first whose daemon tells its version and whose client asks for it (`debug info`, moby/buildkit#2725). What a
-build of ours needs is older: `--metadata-file` came with 0.9.
+"""The first whose daemon reports its version and whose client asks for it (`debug info`, moby/buildkit#2725). The flags
+of our builds are older: `--metadata-file` came with 0.9.
 """
 
 OPTIONS: Final[flags.Table] = {
@@ -38,7 +38,7 @@ OPTIONS: Final[flags.Table] = {
     "cache_from": evolve(flags.fields, flag="--import-cache"),
     "cache_to": evolve(flags.fields, flag="--export-cache"),
     "cgroup_parent": evolve(flags.cgroup, flag="--opt=cgroup-parent="),
-    # The frontend of BuildKit 0.32 is known to know the limits of CPU and memory; older ones ignore them.
+    # The limits of CPU and memory were found in the frontend of BuildKit 0.32; older ones ignore them.
     "cpu_period": evolve(flags.integer, flag="--opt=cpuperiod=", since="0.32"),
     "cpu_quota": evolve(flags.integer, flag="--opt=cpuquota=", since="0.32"),
     "cpu_shares": evolve(flags.integer, flag="--opt=cpushares=", since="0.32"),
@@ -76,10 +76,25 @@ OPTIONS: Final[flags.Table] = {
     "ulimit": evolve(flags.joined(flags.limits), flag="--opt=ulimit="),
 }
 
+GLOBAL_OPTIONS: Final[flags.Table] = {
+    "addr": flags.scalar,
+    "debug": flags.switch,
+    "log_format": flags.choice("json", "text"),
+    "timeout": flags.integer,
+    "tlscacert": flags.path,
+    "tlscert": flags.path,
+    "tlsdir": flags.path,
+    "tlskey": flags.path,
+    "tlsservername": flags.scalar,
+    "wait": flags.switch,
+}
+"""The options of buildctl itself, which lead to the daemon."""
+
 _HINTS: Final = {
     "permission denied": "run as root, or as a member of the group that owns BuildKit's socket",
-    "no such file": "start buildkitd, or point BUILDKIT_HOST at one that runs",
-    "onnection refused": "start buildkitd, or point BUILDKIT_HOST at one that runs",
+    "certificate": "give the options tlscacert, tlscert and tlskey, or tlsdir",
+    "no such file": "start buildkitd, or point BUILDKIT_HOST at another one",
+    "onnection refused": "start buildkitd, or point BUILDKIT_HOST at another one",
     "Unimplemented": f"install BuildKit {OLDEST} or newer",
     "No help topic": f"install BuildKit {OLDEST} or newer",
 }
@@ -88,55 +103,68 @@ _IMAGES: Final = frozenset({"docker", "image", "oci"})
 _LEVELS: Final = ("index", "index-descriptor", "manifest", "manifest-descriptor")
 
 
-def ask_daemon(address: str = "") -> process.Completed:
-    """Ask the daemon for its version, which answers only when it serves; at *address*, or where BUILDKIT_HOST says."""
+def ask_daemon(buildctl: Sequence[str], address: str = "") -> process.Completed:
+    """Ask the daemon for its version, which answers only if it serves.
+
+    Args:
+        buildctl: The program with its global flags.
+        address: The daemon's address; that of BUILDKIT_HOST, or the default one, if empty.
+    """
     env = {"BUILDKIT_HOST": address} if address else {}
-    return ask(["buildctl", "debug", "info"], hints=_HINTS, install=_INSTALL, env=env)
+    return ask([*buildctl, "debug", "info"], hints=_HINTS, install=_INSTALL, env=env)
 
 
 def daemon_version(answer: process.Completed) -> str:
-    """Return the version in the daemon's answer."""
+    """Parse the version in the daemon's answer.
+
+    Raises:
+        UnhealthyEngineError: It is too old.
+    """
     found = re.search(r"^BuildKit:\s+\S+\s+v?(\S+)", answer.output, re.MULTILINE)
     version = found[1] if found else ""
     require_version(version, OLDEST, program="BuildKit")
     return version
 
 
-def health() -> Health:
-    """Ask the daemon for its version and for its workers: without one it builds nothing."""
-    answer, workers = at_once(ask_daemon, lambda: ask(["buildctl", "debug", "workers"], hints=_HINTS, install=_INSTALL))
+def health(*, program: Sequence[str] = (NAME,), engine: str = NAME, **options: Any) -> Health:
+    """Ask the daemon for its version and for its workers, without which it cannot build."""
+    buildctl = _options.program(program, GLOBAL_OPTIONS, options, engine=engine)
+    answer, workers = at_once(
+        lambda: ask_daemon(buildctl),
+        lambda: ask([*buildctl, "debug", "workers"], hints=_HINTS, install=_INSTALL),
+    )
     if len(workers.output.split("\n", 1)[-1].strip()) == 0:
         raise UnhealthyEngineError("buildkitd has no worker", hint="see its log: runc or containerd may be missing")
     features = frozenset({"buildkit", "multi-platform", "push"})
-    return Health(ok=True, engine=NAME, version=daemon_version(answer), features=features)
+    return Health(ok=True, engine=engine, version=daemon_version(answer), features=features)
 
 
 def construct_build_args(
-    *, context_path: str = ".", file: str | os.PathLike[str] | None = None, **options: Any
+    *, engine: str = NAME, context_path: str = ".", file: str | os.PathLike[str] | None = None, **options: Any
 ) -> list[str]:
     """Return the tokens that follow `buildctl build`.
 
     Raises:
-        InvalidInputError: Nothing says where the result goes: BuildKit would leave it in its cache.
+        InvalidInputError: The result has no destination: BuildKit would leave it in its cache.
     """
     given = flags.canonical(options)
-    _options.validate(given, "annotation", "iidfile", "load", "push", "quiet", "tag", engine=NAME)
+    _options.validate(given, "annotation", "iidfile", "load", "push", "quiet", "tag", engine=engine)
     if given.get("load"):
-        raise cannot("load", engine=NAME)
-    results = _outputs(given)
+        raise cannot("load", engine=engine)
+    results = _outputs(given, engine=engine)
     if not results:
-        raise _options.nowhere(engine=NAME)
+        raise _options.nowhere(engine=engine)
     for name in ("annotation", "iidfile", "load", "output", "push", "tag"):
         given.pop(name, None)
     if given.pop("quiet", False):
         given["progress"] = "quiet"
-    if given.get("network") == "host":  # an entitlement, which buildx asks for by itself too
+    if given.get("network") == "host":  # an entitlement, which buildx requests by itself too
         given["allow"] = tuple(dict.fromkeys((*flags.each(given.get("allow") or ()), "network.host")))
     if "build_arg" in given:
-        given["build_arg"] = _from_environment(given["build_arg"])
+        given["build_arg"] = _from_environment(given["build_arg"], engine=engine)
     if "cache_from" in given:
+        _options.validate(given, "cache_from", engine=engine)
         lines = (_cache(text) for one in flags.each(given["cache_from"]) for text in flags.fields.texts(one))
-        _options.validate(given, "cache_from", engine=NAME)
         given["cache_from"] = tuple(lines)
     given.setdefault("frontend", "dockerfile.v0")
     folders = {"context": flags.absolute(os.fspath(context_path))}
@@ -148,40 +176,42 @@ def construct_build_args(
         *(f"{name}={folder}" for name, folder in folders.items()),
         *_frontend.folders.texts(given.get("local") or ()),
     )
-    return [*flags.render(OPTIONS, given, engine=NAME), *(f"--output={result}" for result in results)]
+    return [*flags.render(OPTIONS, given, engine=engine), *(f"--output={result}" for result in results)]
 
 
-def _outputs(given: Mapping[str, Any]) -> list[str]:
-    """Return the exporters: those of `output`, and one that pushes; each names the image and annotates it."""
-    places = list(_options.outputs(given.get("output"), engine=NAME))
-    for number, place in enumerate(places):
-        if place.type == "registry":
-            places[number] = Output(type="image", fields={**place.fields, "push": "true"})
-        elif place.type != "image" and not place.dest:
-            raise cannot("load" if place.type == "docker" else f"output type={place.type} without dest", engine=NAME)
-    if given.get("push") and not any(place.fields.get("push") == "true" for place in places):
-        places.append(Output(type="image", fields={"push": "true"}))
+def _outputs(given: Mapping[str, Any], *, engine: str) -> list[str]:
+    """Return the exporters: those of `output`, and one that pushes; each has the image's names and annotations."""
+    exporters = list(_options.outputs(given.get("output"), engine=engine))
+    for number, exporter in enumerate(exporters):
+        if exporter.type == "registry":
+            exporters[number] = Output(type="image", fields={**exporter.fields, "push": "true"})
+        elif exporter.type != "image" and not exporter.dest:
+            raise cannot(
+                "load" if exporter.type == "docker" else f"output type={exporter.type} without dest", engine=engine
+            )
+    if given.get("push") and not any(exporter.fields.get("push") == "true" for exporter in exporters):
+        exporters.append(Output(type="image", fields={"push": "true"}))
     annotations = dict(_annotation(text) for text in flags.pairs.texts(given.get("annotation") or ()))
-    if annotations and not any(place.type in _IMAGES for place in places):
-        raise cannot("annotation of an output that is no image", engine=NAME)
+    if annotations and not any(exporter.type in _IMAGES for exporter in exporters):
+        raise cannot("annotation of an output that is no image", engine=engine)
     names = ",".join(_options.tags(given))
     texts = []
-    for place in places:
-        more = {"name": names} if names and "name" not in place.fields and place.type in _IMAGES else {}
-        texts.append(place.text(**more, **(annotations if place.type in _IMAGES else {})))
+    for exporter in exporters:
+        more = {"name": names} if names and "name" not in exporter.fields and exporter.type in _IMAGES else {}
+        texts.append(exporter.text(**more, **(annotations if exporter.type in _IMAGES else {})))
     return texts
 
 
 def _annotation(text: str) -> tuple[str, str]:
-    """Return an annotation as an exporter's field; it may begin with its level, as with docker: `index:KEY=VALUE`."""
+    """Return an annotation as an exporter's field; its level may precede it, as for docker: `index:KEY=VALUE`."""
     key, _, value = text.partition("=")
     level, colon, rest = key.partition(":")
     return (f"annotation-{level}.{rest}" if colon and level in _LEVELS else f"annotation.{key}"), value
 
 
-def _from_environment(value: object) -> tuple[str, ...]:
-    """Return build arguments, a key alone with its value from the environment; without one it is not given."""
-    _options.validate({"build_arg": value}, "build_arg", engine=NAME)
+def _from_environment(value: object, *, engine: str) -> tuple[str, ...]:
+    """Return build arguments; a key alone gets its value from the environment, and is left out if it has none there."""
+    _options.validate({"build_arg": value}, "build_arg", engine=engine)
     texts = flags.pairs.texts(value)
     known = {text: f"{text}={os.environ[text]}" for text in texts if text in os.environ}
     return tuple(known.get(text, text) for text in texts if "=" in text or text in known)
@@ -191,9 +221,9 @@ def _cache(text: str) -> str:
     return text if "=" in text else f"type=registry,ref={text}"
 
 
-def follow_up(image_id: str, *, scratch: Path, **options: Any) -> Iterator[list[str]]:
-    """Write the iidfile, which buildctl has no flag for; no command remains."""
-    del scratch
+def follow_up(image_id: str, *, scratch: Path, engine: str = NAME, **options: Any) -> Iterator[list[str]]:
+    """Write the iidfile, for which buildctl has no flag; no command remains."""
+    del scratch, engine
     if iidfile := options.get("iidfile"):
         Path(iidfile).write_text(image_id, encoding="ascii")
     yield from ()
@@ -221,7 +251,8 @@ ENGINE: Final = Engine(
             "several platforms",
         }
     ),
-    options=_options.table(OPTIONS),
+    options=_options.table({**GLOBAL_OPTIONS, **OPTIONS}),
+    global_options=GLOBAL_OPTIONS,
     follow_up=follow_up,
     result_options=("metadata_file",),
     makes_image=lambda options: _options.has_image(options, engine=NAME),

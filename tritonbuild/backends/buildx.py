@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from attrs import evolve
 
-from tritonbuild import flags
+from tritonbuild import flags, process
 from tritonbuild.backends import _options, docker
 from tritonbuild.backends._options import Output
-from tritonbuild.backends._probe import ask, at_once, require_version
+from tritonbuild.backends._probe import ask, at_once, json_object, require_version
 from tritonbuild.engine import Engine, Health
-from tritonbuild.errors import UnhealthyEngineError
+from tritonbuild.errors import InvalidInputError, UnhealthyEngineError
 
 NAME: Final = "buildx"
 
@@ -61,12 +61,69 @@ OPTIONS: Final[flags.Table] = {
 }
 
 
-def health() -> Health:
-    """Ask docker, whose state tells the plug-in's version too; `docker buildx inspect` succeeds without a daemon.
+_GLOBAL_OPTIONS: Final = {name: kind for name, kind in docker.GLOBAL_OPTIONS.items() if name not in OPTIONS}
 
-    What a builder elsewhere keeps is not looked at: the image itself goes to docker unless it is told otherwise.
+
+def health(*, program: Sequence[str] = (docker.NAME,), engine: str = NAME, **options: Any) -> Health:
+    """Ask the builder of the build for its state, and docker if the builder runs in it.
+
+    A remote builder needs no docker daemon, unless the image is loaded into docker.
     """
-    _, state = docker.ask_daemon()
+    client = _options.program(program, docker.GLOBAL_OPTIONS, options, engine=engine)
+    info, inspected, daemon = at_once(
+        lambda: docker.ask_state(client),
+        lambda: ask(
+            [*client, "buildx", "inspect", *_named(options)],
+            hints={"no builder": "see docker buildx ls"},
+            install=docker.INSTALL,
+        ),
+        lambda: _attempt(lambda: docker.ask_version(client)),
+    )
+    state = json_object(info.output)
+    features = {"buildkit", "multi-platform", "push"}
+    driver = _field("Driver", inspected.output)
+    if driver in _IN_DOCKER:
+        if isinstance(daemon, UnhealthyEngineError):
+            raise daemon
+        docker.check_daemon(json_object(daemon.output), state, options)
+    elif error := _field("Error", inspected.output):
+        raise UnhealthyEngineError(error, hint="see docker buildx inspect")
+    elif driver == "remote" and "running" not in re.findall(r"^Status:\s+(\S+)", inspected.output, re.MULTILINE):
+        name = _field("Name", inspected.output)
+        raise UnhealthyEngineError(
+            f"the BuildKit daemon of the builder {name!r} does not answer", hint=f"see docker buildx inspect {name}"
+        )
+    if driver in _IN_DOCKER or state.get("ServerVersion"):
+        features.add("load")
+    if docker.CONTAINERD_STORE in str(state.get("DriverStatus")):
+        features.add("containerd-store")
+    return Health(ok=True, engine=engine, version=_version(state), features=frozenset(features))
+
+
+def _attempt(call: Callable[[], process.Completed]) -> process.Completed | UnhealthyEngineError:
+    try:
+        return call()
+    except UnhealthyEngineError as error:
+        return error
+
+
+_IN_DOCKER: Final = frozenset({"", "docker", "docker-container"})
+"""The drivers of builders that run in docker; the empty one is of docker's own builder if its daemon is down."""
+
+
+def _named(options: Mapping[str, Any]) -> list[str]:
+    """Return the name of the builder for `docker buildx inspect`; none for the current one or BUILDX_BUILDER."""
+    return [str(options["builder"])] if options.get("builder") else []
+
+
+def _field(name: str, inspected: str) -> str:
+    """Return the first value of a field in the output of `docker buildx inspect`; empty if it has none."""
+    found = re.search(rf"^{name}:[ \t]*(.*?)[ \t]*$", inspected, re.MULTILINE)
+    return found[1] if found else ""
+
+
+def _version(state: Mapping[str, Any]) -> str:
+    """Return the version of the plug-in from the output of `docker info`."""
     found = docker.plugin(state, NAME)
     if found is None:
         raise UnhealthyEngineError(
@@ -74,56 +131,70 @@ def health() -> Health:
         )
     version = str(found.get("Version", "")).removeprefix("v")
     if not version:
-        raise UnhealthyEngineError("docker's plug-in buildx does not start", hint="see what docker buildx version says")
+        raise UnhealthyEngineError("docker's plug-in buildx does not start", hint="see docker buildx version")
     require_version(version, "0.8", program="docker's plug-in buildx")  # the first with --metadata-file and --network
-    features = frozenset({"buildkit", "load", "multi-platform", "push"})
-    return Health(ok=True, engine=NAME, version=version, features=features)
+    return version
 
 
-def construct_build_args(*, context_path: str = ".", saved: Sequence[Output] = (), **options: Any) -> list[str]:
+def construct_build_args(
+    *, engine: str = NAME, context_path: str = ".", saved: Sequence[Output] = (), **options: Any
+) -> list[str]:
     """Return the tokens that follow `docker buildx build`.
 
-    The result goes to docker unless it is told to go elsewhere: with some builders it would be left in their cache.
-    *saved* is what `adapt` leaves to `follow_up`.
+    Without another destination the result is loaded into docker: some builders would leave it in their cache.
+    *saved* are the archives that `adapt` leaves to `follow_up`.
 
     Raises:
-        InvalidInputError: The result is to go nowhere.
+        InvalidInputError: The result has no destination.
     """
     del saved
     given = flags.canonical(options)
-    _options.outputs(given.get("output"), engine=NAME)
-    if not given.get("push") and "output" not in given:
-        if given.get("load") is False:
-            raise _options.nowhere(engine=NAME)
-        given["load"] = given.get("load", True)
-    return [*flags.render(OPTIONS, given, engine=NAME), os.fspath(context_path)]
+    _options.outputs(given.get("output"), engine=engine)
+    if _loads(given):
+        given["load"] = True
+    elif not given.get("push") and "output" not in given:
+        raise _options.nowhere(engine=engine)
+    return [*flags.render(OPTIONS, given, engine=engine), os.fspath(context_path)]
 
 
-def adapt(health: Health, **options: Any) -> dict[str, Any] | None:
-    """Leave archives to docker where the builder is docker's own and cannot write them."""
-    del health
-    places = _options.outputs(options.get("output"), engine=NAME)
-    saved = tuple(place for place in places if place.is_archive and not place.fields)
-    if not saved or options.get("load") is False or _writes_archives(options.get("builder")):
+def _loads(given: Mapping[str, Any]) -> bool:
+    """Return whether the image is loaded into docker."""
+    elsewhere = bool(given.get("push")) or given.get("output") is not None
+    load = given.get("load")
+    return not elsewhere if load is None else load is True
+
+
+def adapt(
+    health: Health, *, program: Sequence[str] = (docker.NAME,), engine: str = NAME, **options: Any
+) -> dict[str, Any] | None:
+    """Leave archives to docker if the builder is docker's own and cannot write them."""
+    if "load" not in health.features and _loads(options):
+        raise InvalidInputError(
+            f"engine {engine!r} cannot load the image: docker's daemon does not serve",
+            hint="give push=True or output='type=oci,dest=FILE', or start docker",
+        )
+    outputs = _options.outputs(options.get("output"), engine=engine)
+    saved = tuple(output for output in outputs if output.is_archive and not output.fields)
+    if not saved or options.get("load") is False:
         return None
-    rest = tuple(place.text() for place in places if place not in saved)
+    if "containerd-store" in health.features or not _is_dockers_own(program, engine, options):
+        return None
+    rest = tuple(output.text() for output in outputs if output not in saved)
     return {**options, "load": True, "output": rest or None, "saved": saved}
 
 
-def _writes_archives(builder: str | None) -> bool:
-    """Whether the builder can write archives: docker's own can where docker keeps images in containerd's storage."""
-    name = [] if builder is None else [builder]
-    shown, store = at_once(
-        lambda: ask(["docker", "buildx", "inspect", *name], hints=docker.HINTS, install=docker.INSTALL),
-        lambda: ask(["docker", "info", "--format", "{{json .DriverStatus}}"], hints=docker.HINTS, install=""),
-    )
-    own = re.search(r"^Driver:\s+docker\s*$", shown.output, re.MULTILINE)
-    return own is None or "io.containerd.snapshotter" in store.output
+def _is_dockers_own(program: Sequence[str], engine: str, options: Mapping[str, Any]) -> bool:
+    """Return whether the builder is docker's own, which writes archives only with images in containerd's store."""
+    client = _options.program(program, docker.GLOBAL_OPTIONS, options, engine=engine)
+    shown = ask([*client, "buildx", "inspect", *_named(options)], hints=docker.HINTS, install=docker.INSTALL)
+    return _field("Driver", shown.output) == "docker"
 
 
-def follow_up(image_id: str, *, scratch: Path, saved: Sequence[Output] = (), **options: Any) -> Iterator[list[str]]:
-    """Yield the commands that save the image where the builder cannot."""
-    del image_id, scratch
+def follow_up(
+    image_id: str, *, scratch: Path, engine: str = NAME, saved: Sequence[Output] = (), **options: Any
+) -> Iterator[list[str]]:
+    """Yield the commands that save the image if the builder cannot."""
+    del image_id, scratch, engine
     yield from docker.saves(saved, _options.tags(options))
 
 
@@ -152,7 +223,8 @@ ENGINE: Final = Engine(
             "several platforms",
         }
     ),
-    options=_options.table(OPTIONS),
+    options=_options.table({**docker.GLOBAL_OPTIONS, **OPTIONS}),
+    global_options=_GLOBAL_OPTIONS,
     adapt=adapt,
     follow_up=follow_up,
     result_options=("metadata_file",),

@@ -1,7 +1,7 @@
 """The embedded engine: `python -m tritonbuild.embedded` writes images, with no daemon, no root and no namespace.
 
-It reads no Containerfile: `document` turns a composition into the request that takes its place. What it can and
-cannot do is in docs/embedded.md.
+It reads no Containerfile: `document` turns a composition into the request that takes its place. docs/embedded.md lists
+its limits.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ NAME: Final = "embedded"
 
 
 def _only(value: object, *, wanted: object) -> list[str]:
-    """Return nothing for the one value that says what is the case anyhow."""
+    """Accept only the default value; it adds no flag."""
     if value != wanted:
         raise ValueError
     return []
 
 
 def _outputs(value: object) -> list[str]:
-    """Return outputs; the archive that BuildKit calls `docker` is called by its whole name here."""
+    """Return outputs; BuildKit's type `docker` has its full name here."""
     return [",".join(_ARCHIVE.get(field, field) for field in text.split(",")) for text in flags.fields.texts(value)]
 
 
@@ -58,13 +58,13 @@ OPTIONS: Final[flags.Table] = {
     "load": flags.choice("docker", "nerdctl", "podman"),
     "metadata_file": flags.path,
     "mirror": flags.named,
-    "network": evolve(flags.scalar, expects="'none': nothing is run", texts=lambda value: _only(value, wanted="none")),
+    "network": evolve(flags.scalar, expects="'none': nothing runs", texts=lambda value: _only(value, wanted="none")),
     "no_cache": flags.switch,
     "output": evolve(flags.fields, texts=_outputs),
     "plan_file": flags.path,
     "platform": flags.single(flags.repeated),
     "pull": evolve(
-        flags.switch, expects="True: sources are always asked for anew", texts=lambda value: _only(value, wanted=True)
+        flags.switch, expects="True: sources are always resolved again", texts=lambda value: _only(value, wanted=True)
     ),
     "push": flags.switch,
     "quiet": flags.switch,
@@ -76,10 +76,10 @@ OPTIONS: Final[flags.Table] = {
 
 
 def document(composition: Composition) -> str:
-    """Return the request for *composition*: what is written where other engines have the Containerfile.
+    """Return the request for *composition*, which this engine reads in place of a Containerfile.
 
     Raises:
-        InvalidInputError: It needs something to be run inside the image, or a third source image.
+        InvalidInputError: The composition needs a command that runs in the image, or a third source image.
     """
     cannot = [what for what, wanted in _beyond(composition).items() if wanted]
     if cannot:
@@ -87,7 +87,7 @@ def document(composition: Composition) -> str:
             f"the embedded engine copies out of the full image and runs nothing, so it cannot do {cannot[0]}",
             hint="use another engine: tritonbuild engines shows which can build",
         )
-    # Refuses those that would have to be run.
+    # This refuses the instructions that would have to run.
     tuple(instructions.parse(composition.instructions))
     selection = select(composition)
     recipe, sources = selection.recipe, selection.sources
@@ -131,7 +131,7 @@ def document(composition: Composition) -> str:
 
 
 def _beyond(composition: Composition) -> Mapping[str, object]:
-    """Return what this engine cannot do, and whether the composition wants it."""
+    """Return the requests that this engine cannot serve, and whether the composition makes them."""
     return {
         "the runtime 'install'": composition.runtime != "copy",
         "pip packages other than wheels given as files": (
@@ -141,8 +141,8 @@ def _beyond(composition: Composition) -> Mapping[str, object]:
     }
 
 
-def health() -> Health:
-    """Look at what it needs: room for the cache."""
+def health(**_: object) -> Health:
+    """Check that the cache folder can be written to, and has room."""
     folder = dirs.cache()
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not os.access(there, os.W_OK):

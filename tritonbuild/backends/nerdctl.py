@@ -1,19 +1,19 @@
 """The nerdctl engine: `nerdctl build`.
 
 Its flags: https://github.com/containerd/nerdctl/blob/main/docs/command-reference.md#whale-nerdctl-build. The rows
-marked global are flags of nerdctl itself; cobra takes them after `build` too, where they stand like any other.
+marked global are flags of nerdctl itself (`GLOBAL_OPTIONS`); cobra takes them after `build` too.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from attrs import evolve
 
-from tritonbuild import flags
+from tritonbuild import flags, process
 from tritonbuild.atomic import replacing
 from tritonbuild.backends import _options, buildctl
 from tritonbuild.backends._options import cannot
@@ -69,78 +69,94 @@ OPTIONS: Final[flags.Table] = {
     "target": flags.scalar,
 }
 
-_GLOBAL: Final = (
-    *("address", "cgroup_manager", "cni_netconfpath", "cni_path", "data_root", "debug", "debug_full", "host"),
-    *("hosts_dir", "insecure_registry", "namespace", "snapshotter", "storage_driver"),
-)
+GLOBAL_OPTIONS: Final[flags.Table] = {
+    name: OPTIONS[name]
+    for name in (
+        *("address", "cgroup_manager", "cni_netconfpath", "cni_path", "data_root", "debug", "debug_full", "host"),
+        *("hosts_dir", "insecure_registry", "namespace", "snapshotter", "storage_driver"),
+    )
+}
 """The options of nerdctl itself, which its other commands need as well."""
 
 
-def health() -> Health:
-    """Ask containerd for its state and, at the same time, BuildKit for its: nerdctl is content with the first."""
-    state, builder, says = at_once(
+def health(*, program: Sequence[str] = (NAME,), engine: str = NAME, **options: Any) -> Health:
+    """Ask containerd for its state and, at the same time, BuildKit for its own: nerdctl reports only the first."""
+    nerdctl = _options.program(program, GLOBAL_OPTIONS, options, engine=engine)
+    state, builder, version_line = at_once(
         lambda: ask(
-            ["nerdctl", "info", "--format", "{{json .}}"],
+            [*nerdctl, "info", "--format", "{{json .}}"],
             hints={
-                "permission denied": "run as root, or set up a containerd of yours: containerd-rootless-setuptool.sh",
-                "cannot access containerd": "start containerd, or point CONTAINERD_ADDRESS at one that runs",
+                "permission denied": "run as root, or set up a rootless containerd: containerd-rootless-setuptool.sh",
+                "cannot access containerd": "start containerd, or point CONTAINERD_ADDRESS at another one",
                 "rootless containerd not running": "start it: containerd-rootless-setuptool.sh install",
-                "onnection refused": "start containerd, or point CONTAINERD_ADDRESS at one that runs",
+                "onnection refused": "start containerd, or point CONTAINERD_ADDRESS at another one",
             },
-            install="install nerdctl, or choose another engine: tritonbuild engines shows which can build",
+            install=f"install {program[0]}, or choose another engine: tritonbuild engines lists the healthy ones",
         ),
-        lambda: buildctl.ask_daemon(_buildkit_address()),
-        lambda: ask(["nerdctl", "--version"], hints={}, install=""),
+        lambda: _ask_buildkit(program, options),
+        lambda: ask([*program, "--version"], hints={}, install=""),
     )
     json_object(state.output)
-    buildctl.daemon_version(builder)
-    version = last_line(says.output).rpartition(" ")[2].removeprefix("v")
-    require_version(version, OLDEST, program=NAME)
+    if builder is not None:
+        buildctl.daemon_version(builder)
+    version = last_line(version_line.output).rpartition(" ")[2].removeprefix("v")
+    if program[-1] == NAME:  # another program has versions of its own
+        require_version(version, OLDEST, program=NAME)
     return Health(
         ok=True,
-        engine=NAME,
+        engine=engine,
         version=version,
         features=frozenset({"buildkit", "load", "multi-platform", "push"}),
     )
 
 
-def _buildkit_address() -> str:
-    """Return where nerdctl looks for BuildKit: what BUILDKIT_HOST says, else the namespace's own, else the default."""
-    if address := os.environ.get("BUILDKIT_HOST"):
-        return address
+def _ask_buildkit(program: Sequence[str], options: Mapping[str, Any]) -> process.Completed | None:
+    """Ask BuildKit for its version, through a wrapper if there is one; None for another program, which hides it."""
+    if program[-1] != NAME:
+        return None
+    wrapper = program[:-1]
+    return buildctl.ask_daemon([*wrapper, buildctl.NAME], "" if wrapper else _buildkit_address(options))
+
+
+def _buildkit_address(options: Mapping[str, Any]) -> str:
+    """Return BuildKit's address as nerdctl finds it: option, BUILDKIT_HOST, the namespace's socket, the default one."""
+    if address := options.get("buildkit_host") or os.environ.get("BUILDKIT_HOST"):
+        return str(address)
     run = Path(os.environ.get("XDG_RUNTIME_DIR", "/run") if os.geteuid() else "/run")
-    namespace = os.environ.get("CONTAINERD_NAMESPACE", "default")
+    namespace = options.get("namespace") or os.environ.get("CONTAINERD_NAMESPACE", "default")
     sockets = [run / folder / "buildkitd.sock" for folder in (f"buildkit-{namespace}", "buildkit-default", "buildkit")]
     return f"unix://{next((socket for socket in sockets if socket.exists()), sockets[-1])}"
 
 
-def construct_build_args(*, context_path: str = ".", **options: Any) -> list[str]:
+def construct_build_args(*, engine: str = NAME, context_path: str = ".", **options: Any) -> list[str]:
     """Return the tokens that follow `nerdctl build`."""
-    _, given = _options.stored(flags.canonical(options), engine=NAME)
+    _, given = _options.stored(flags.canonical(options), engine=engine)
     for name in ("annotation", "metadata_file"):
         if name in given:
-            raise cannot(name, engine=NAME)
-    return [*flags.render(OPTIONS, given, engine=NAME), os.fspath(context_path)]
+            raise cannot(name, engine=engine)
+    return [*flags.render(OPTIONS, given, engine=engine), os.fspath(context_path)]
 
 
-def follow_up(image_id: str, *, scratch: Path, context_path: str = ".", **options: Any) -> Iterator[list[str]]:
-    """Yield the commands that write the image's files, save it, and push it; its iidfile is made to say its id."""
+def follow_up(
+    image_id: str, *, scratch: Path, engine: str = NAME, context_path: str = ".", **options: Any
+) -> Iterator[list[str]]:
+    """Yield the commands that write the image's files, save it, and push it; write its id to the iidfile."""
     del scratch
-    destination, given = _options.stored(flags.canonical(options), engine=NAME)
+    own = {name: value for name, value in options.items() if name not in GLOBAL_OPTIONS}
+    destination, given = _options.stored(flags.canonical(own), engine=engine)
     tags = _options.tags(given)
-    shared = flags.render(OPTIONS, {name: given[name] for name in _GLOBAL if name in given}, engine=NAME)
-    platforms = flags.render(OPTIONS, {"platform": given.get("platform")}, engine=NAME)
+    platforms = flags.render(OPTIONS, {"platform": given.get("platform")}, engine=engine)
     if given.get("iidfile"):
         Path(given["iidfile"]).write_text(image_id, encoding="ascii")
     for output in destination.outputs:
-        if output.is_archive:  # what it saves is an OCI archive and a docker archive at once
+        if output.is_archive:  # the saved file is an OCI archive and a docker archive at once
             with replacing(Path(output.dest)) as target:
-                yield ["save", *shared, *platforms, f"--output={target}", *tags]
+                yield ["save", *platforms, f"--output={target}", *tags]
         else:
-            tokens = construct_build_args(context_path=context_path, **_options.again(given))
+            tokens = construct_build_args(engine=engine, context_path=context_path, **_options.again(given))
             yield ["build", f"--output={output.text()}", *tokens]
     for tag in tags if destination.push else ():
-        yield ["push", *shared, *platforms, *(["--quiet"] if given.get("quiet") else []), tag]
+        yield ["push", *platforms, *(["--quiet"] if given.get("quiet") else []), tag]
 
 
 ENGINE: Final = Engine(
@@ -164,8 +180,8 @@ ENGINE: Final = Engine(
         }
     ),
     options=_options.table(OPTIONS),
+    global_options=GLOBAL_OPTIONS,
     follow_up=follow_up,
-    shared=_GLOBAL,
     id_query=("image", "inspect", "--format", "{{.Id}}"),
     size_query=("image", "inspect", "--format", "{{.Size}}"),
     config_query=("image", "inspect", "--format", "{{json .Config}}"),

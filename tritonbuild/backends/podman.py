@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,45 +57,68 @@ OPTIONS: Final[flags.Table] = _containers.table(
 )
 
 
-def health() -> Health:
-    """Ask for the version, which opens the storage; its debug log names the storage's folder at no cost."""
+GLOBAL_OPTIONS: Final[flags.Table] = {
+    **_containers.GLOBAL_OPTIONS,
+    "config": flags.path,
+    "connection": flags.scalar,
+    "conmon": flags.path,
+    "db_backend": evolve(flags.choice("boltdb", "sqlite"), since="4.6"),
+    "events_backend": flags.choice("file", "journald", "none"),
+    "identity": flags.path,
+    "imagestore": evolve(flags.path, since="4.7"),
+    "module": evolve(flags.repeated, since="4.7"),
+    "network_cmd_path": flags.path,
+    "network_config_dir": flags.path,
+    "remote": flags.switch,
+    "tmpdir": flags.path,
+    "transient_store": flags.switch,
+    "url": flags.scalar,
+    "volumepath": flags.path,
+}
+"""The options of podman itself: https://docs.podman.io/en/latest/markdown/podman.1.html."""
+
+
+def health(*, program: Sequence[str] = (NAME,), engine: str = NAME, **options: Any) -> Health:
+    """Ask for the version, which opens the storage; the debug log names the storage's folder at no cost."""
+    log_level = {} if options.get("log_level") else {"log_level": "debug"}
+    podman = _options.program(program, GLOBAL_OPTIONS, {**options, **log_level}, engine=engine)
     answer = ask(
-        ["podman", "--log-level=debug", "version", "--format", "{{.Client.Version}}"],
+        [*podman, "version", "--format", "{{.Client.Version}}"],
         hints={
-            "permission denied": "see that its storage is yours: podman info",
+            "permission denied": "check the owner of its storage: podman info",
             "overlay": "its storage does not work on this file system: set driver in storage.conf",
             "connect": "start its machine or service: podman machine start",
         },
-        install="install podman, or choose another engine: tritonbuild engines shows which can build",
+        install=f"install {program[0]}, or choose another engine: tritonbuild engines lists the healthy ones",
     )
     if found := re.search(r'[Uu]sing graph root ([^"\n]+)', answer.error):
         require_space(found[1].strip())
     version = last_line(answer.output)
     require_version(version, OLDEST, program=NAME)
-    return Health(ok=True, engine=NAME, version=version, features=frozenset({"buildkit", "load", "push"}))
+    return Health(ok=True, engine=engine, version=version, features=frozenset({"buildkit", "load", "push"}))
 
 
-def adapt(health: Health, **options: Any) -> None:
-    """Refuse what this podman does not know."""
-    _containers.check_pull(options, engine=NAME, version=health.version, since="4.4")
+def adapt(health: Health, *, engine: str = NAME, **options: Any) -> None:
+    """Refuse the pull policy that this version lacks."""
+    _containers.check_pull(options, engine=engine, version=health.version, since="4.4")
 
 
-def construct_build_args(*, context_path: str = ".", **options: Any) -> list[str]:
+def construct_build_args(*, engine: str = NAME, context_path: str = ".", **options: Any) -> list[str]:
     """Return the tokens that follow `podman build`."""
-    given = _containers.build_options(options, engine=NAME)
-    return [*flags.render(OPTIONS, given, engine=NAME), os.fspath(context_path)]
+    given = _containers.build_options(options, engine=engine)
+    return [*flags.render(OPTIONS, given, engine=engine), os.fspath(context_path)]
 
 
-def follow_up(image_id: str, *, scratch: Path, **options: Any) -> Iterator[list[str]]:
+def follow_up(image_id: str, *, scratch: Path, engine: str = NAME, **options: Any) -> Iterator[list[str]]:
     """Yield the commands that save the image and push it."""
-    tokens = _containers.account(OPTIONS, options, engine=NAME)
-    outputs, tags = _containers.archives(options, engine=NAME)
+    tokens = _containers.account(OPTIONS, options, engine=engine)
+    outputs, tags = _containers.archives(options, engine=engine)
     for output in outputs:
-        # An OCI archive of podman's holds one name, the one by which the image is asked for.
+        # An OCI archive of podman's holds one name: the one by which podman finds the image.
         names = [image_id, *tags] if output.type == "docker" else [*tags, image_id][:1]
         with replacing(Path(output.dest)) as target:
             yield ["save", "--quiet", f"--format={output.type}-archive", f"--output={target}", *names]
-    yield from _containers.pushes(image_id, scratch=scratch, tokens=tokens, options=options, engine=NAME)
+    yield from _containers.pushes(image_id, scratch=scratch, tokens=tokens, options=options, engine=engine)
 
 
 ENGINE: Final = Engine(
@@ -104,7 +127,9 @@ ENGINE: Final = Engine(
     health=health,
     construct_build_args=construct_build_args,
     capabilities=_containers.CAPABILITIES,
-    options=_options.table(OPTIONS),
+    options=_options.table({**GLOBAL_OPTIONS, **OPTIONS}),
+    global_options=GLOBAL_OPTIONS,
+    default_options=_containers.default_options,
     adapt=adapt,
     follow_up=follow_up,
     size_query=("image", "inspect", "--format", "{{.Size}}"),
