@@ -34,6 +34,9 @@ lint: $(INSTALLED)  ## Check style, types, spelling, unused code and generated p
 bench: $(INSTALLED)  ## Measure, as ratios in one run; AGAINST=DIR: compare this checkout with the one in DIR
 	$(BIN)/python -m $(if $(AGAINST),benchmarks.checkouts $(AGAINST),benchmarks) $(ARGS)
 
+determinism: $(INSTALLED)  ## Compress a million times, and compare
+	TRITONBUILD_COMPRESSIONS=1000000 $(BIN)/python -m pytest tests/layers/test_compression.py
+
 docs: $(INSTALLED)  ## Write the generated pages anew
 	$(BIN)/python docs/generate.py
 

@@ -21,7 +21,7 @@ from tritonbuild.layers import component as component_layers
 from tritonbuild.layers import indexing, splice
 from tritonbuild.layers.headers import LAYER_FORMAT
 
-FORMAT = 4
+FORMAT = 5
 
 SOURCES = {
     tiny.BASE: "sha256:707dabe27bfdfe452db3a38b7a173c3bcbd991e9ee89a7ec27c47a34a77dfd9d",
@@ -29,14 +29,14 @@ SOURCES = {
 }
 
 IMAGES = {
-    ("gzip", "a"): "sha256:af0f622c033d297b5d3fb6a64da9b0de0d869641d9955e9e47c6db8be3e86120",
-    ("gzip", "ab"): "sha256:16565a257d0bb47f251c1595e8eb31e2219d1840f9b89051a7c46e6b65947412",
+    ("gzip", "a"): "sha256:16843f7687ae0843907e26b05a692c9c31e1bbf580c94fd90dee864618bad661",
+    ("gzip", "ab"): "sha256:b9f2e35a2032b8f6531bd330919d4850a45f2703ee9cfae7afaef89093c32cce",
     ("zstd", "a"): "sha256:8bbf286d6cfa2080011b819921ed22a279d8dae77c97d3602139c34cf2f4cd6f",
     ("zstd", "ab"): "sha256:67decbb95f0e219c802f4053b129b4dd7e677401eabe6897f6fe51f2bf957808",
 }
 
 SPLICED_SOURCE = "sha256:6e73d1af4d4a88b1d59818914b778ac7a3aadbb8e3804adbe5e837eeea72a8e9"
-SPLICED = "sha256:4190a8147e17ce0292d8e3788aa8255003c3180a3c417fd5e0a2f8e3e4f8681f"
+SPLICED = "sha256:4e10a5ac19a3ec52f141123ea18c23d88cabd0acc65110301c9f1aeb427f6a4a"
 SPLICED_TAR = "sha256:3c40bcb37fcc7251249b8ea55236fb7b20d1246cf24fdd6922a1a843b531e645"
 
 

@@ -15,7 +15,7 @@ import attrs
 from tritonbuild.errors import TritonBuildError
 from tritonbuild.layers.entry import FILE, FOLDER, HARD_LINK, SYMLINK, Entry
 
-LAYER_FORMAT: Final = 4
+LAYER_FORMAT: Final = 5
 """The format of the layers written here.
 
 Raise it whenever the same items would give other bytes: in this module, in the order of `items.arranged` or

@@ -27,6 +27,9 @@ GZIP, ZSTD = "gzip", "zstd"
 COMPRESSIONS: Final = (GZIP, ZSTD)
 _LEVELS: Final = {GZIP: 1, ZSTD: 3}
 _UNDERWAY: Final = 4
+_STORED: Final = 32
+"""Bytes at the start of a unit that are stored, and are the dictionary for the rest."""
+
 _GZIP_HEAD: Final = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
 _LAST_BLOCK: Final = b"\x03\0"
 MEDIA_TYPES: Final = {GZIP: descriptors.LAYER_GZIP, ZSTD: descriptors.LAYER_ZSTD}
@@ -43,9 +46,19 @@ class Written:
     unpacked: int
 
 
-def _deflated(unit: bytes) -> bytes:
-    packer = isal_zlib.compressobj(_LEVELS[GZIP], isal_zlib.DEFLATED, -15)
-    return bytes(packer.compress(unit) + packer.flush(isal_zlib.Z_FULL_FLUSH))
+def deflated(unit: bytes) -> bytes:
+    """Return *unit* as deflate blocks that refer to nothing before them and end on a byte boundary.
+
+    A stream that ISA-L begins without history files its third position under a hash of the stream's address (the
+    label `write_first_byte` of igzip_icf_body_h1_gr_bt.asm), so the same bytes compress differently at one address
+    in some thousand. A stream that begins with a dictionary does not take that path. The dictionary is the start of
+    the unit, which stands in front as a stored block.
+    """
+    start = unit[:_STORED]
+    length = len(start).to_bytes(2, "little") + (len(start) ^ 0xFFFF).to_bytes(2, "little")
+    packer = isal_zlib.compressobj(_LEVELS[GZIP], isal_zlib.DEFLATED, -15, zdict=start)
+    rest = packer.compress(memoryview(unit)[len(start) :]) + packer.flush(isal_zlib.Z_FULL_FLUSH)
+    return b"\0" + length + start + rest
 
 
 def _zstd(unit: bytes) -> bytes:
@@ -65,7 +78,7 @@ def _units(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _packed(units: Iterable[bytes], pool: Executor, compression: str, sums: _Sums) -> Iterator[bytes]:
-    pack = _deflated if compression == GZIP else _zstd
+    pack = deflated if compression == GZIP else _zstd
     underway: deque[Future[bytes]] = deque()
     if compression == GZIP:
         yield _GZIP_HEAD
@@ -156,7 +169,7 @@ def _spliced(parts: Iterable[Plain | Taken], pool: Executor, sums: FolderSums) -
     underway: deque[Future[bytes] | bytes] = deque()
     yield _GZIP_HEAD
     for part in parts:
-        underway.append(pool.submit(_deflated, part.content) if isinstance(part, Plain) else part.content)
+        underway.append(pool.submit(deflated, part.content) if isinstance(part, Plain) else part.content)
         if len(underway) >= _UNDERWAY:
             yield _done(underway.popleft())
     while underway:
