@@ -1,12 +1,12 @@
-# Each target does what it says on a fresh machine with Python 3.10 or newer.
+# Every target works on a fresh machine with Python 3.10 or newer.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-# Engines that must not be missing: names of tests/integration/labs.py, or all.
+# Engines that must not be missing: names in tests/integration/labs.py, or all.
 REQUIRE ?=
-# Processes that share the tests; 0 for none but pytest's own.
+# Processes that share the tests; 0 runs them in pytest's own process.
 WORKERS ?= auto
 # Further arguments: make test ARGS="-k podman"
 ARGS ?=
@@ -15,11 +15,11 @@ AGAINST ?=
 
 .PHONY: demo test lint bench docs engines clean
 
-demo: $(INSTALLED)  ## Compose the python backend out of source images made here, serve from it, ask it
+demo: $(INSTALLED)  ## Compose an image with the python backend from generated source images, and request an inference
 	tests/engines.sh demo
 	$(BIN)/python -m tests.demo
 
-test: $(INSTALLED)  ## All tests; those of engines that are missing are skipped with the reason
+test: $(INSTALLED)  ## Run all tests; those of missing engines are skipped with the reason
 	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadscope --no-loadscope-reorder \
 		$(foreach engine,$(REQUIRE),--require-engine=$(engine)) $(ARGS)
 
@@ -37,13 +37,13 @@ bench: $(INSTALLED)  ## Measure, as ratios in one run; AGAINST=DIR: compare this
 determinism: $(INSTALLED)  ## Compress a million times, and compare
 	TRITONBUILD_COMPRESSIONS=1000000 $(BIN)/python -m pytest tests/layers/test_compression.py
 
-docs: $(INSTALLED)  ## Write the generated pages anew
+docs: $(INSTALLED)  ## Write the generated pages
 	$(BIN)/python docs/generate.py
 
-engines:  ## Install every engine the tests know (Debian, as root)
+engines:  ## Install every engine that the tests use (Debian, as root)
 	tests/engines.sh all
 
-clean:  ## Remove what these targets made here
+clean:  ## Remove the files that these targets create in this folder
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache *.egg-info
 
 $(INSTALLED): pyproject.toml

@@ -1,1 +1,1 @@
-"""Figures, always as ratios or differences of two commands in one run: machines are shared and noisy."""
+"""Benchmarks. A figure is a ratio or difference of two commands in one run, because machines are shared and noisy."""

@@ -1,4 +1,7 @@
-"""All figures that need no more than this machine's podman, buildah and docker, and a registry here."""
+"""The overhead of tritonbuild over the engines: start, probes, cached builds.
+
+Needs podman, buildah, docker and a registry on this machine.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +23,14 @@ PYTHON = sys.executable
 TRITONBUILD = (PYTHON, "-m", "tritonbuild")
 
 
-def show(what: str, pair: Pair) -> None:
+def show(title: str, pair: Pair) -> None:
     """Print a figure."""
-    print(f"{what:<52} {pair}", flush=True)
+    print(f"{title:<52} {pair}", flush=True)
 
 
 def main() -> None:
     """Print the figures."""
-    compileall.compile_dir(Path(tritonbuild.__file__).parent, quiet=1)  # as an installation has it
+    compileall.compile_dir(Path(tritonbuild.__file__).parent, quiet=1)  # as in an installation
     show("tritonbuild --version / import typer", compare([*TRITONBUILD, "--version"], [PYTHON, "-c", "import typer"]))
     with tempfile.TemporaryDirectory(prefix="tritonbuild-bench-") as folder:
         dry = ["--backend", "python", "--dry-run", "--work-dir", folder]
@@ -49,7 +52,7 @@ def main() -> None:
 
 
 def probes() -> None:
-    """Compare `tritonbuild engines` with its slowest probe, what starting it costs left out."""
+    """Print the time of `tritonbuild engines` beyond its start and its slowest probe."""
     rows = []
     for _ in range(5):
         started = time.perf_counter()
@@ -63,7 +66,7 @@ def probes() -> None:
 
 
 def cached_builds(root: Path, host: str, env: Mapping[str, str], engines: Iterable[str]) -> None:
-    """Compare a build that is wholly cached with the same command by hand."""
+    """Compare a fully cached build with the same command by hand."""
     options = ["--backend", "python", "--container-version", "24.10", "--registry", f"{host}/nvidia", "--skip-pull"]
     compose = [*TRITONBUILD, *options, "--quiet", "--work-dir", str(root)]
     (root / "context").mkdir(exist_ok=True)

@@ -2,12 +2,12 @@
 
     python -m benchmarks.embedded FOLDER [MEGABYTES] [--skip-docker]
 
-docker's way is what people do today: pull both images, build, push. Each way starts with nothing, then does it again
-with what it keeps, then takes one component more, three times (the median counts). The registry hashes what it gets,
-on the same cores: what it takes to read and upload the last new layer's bytes, and nothing else, is measured too.
-Beside the time that passed stands the time of the processors, of all processes on each way, daemon and registry among
-them: it says more on a machine that others use meanwhile.
-Needs root, docker and a registry (see tests/services). Prints a table and one line of JSON.
+With docker, both images are pulled, then the result is built and pushed. Each engine starts with empty storage,
+repeats the build with its caches, then builds with one component more, three times (the median counts). The registry
+hashes its input on the same cores, so the time to only read and upload the bytes of the last new layer is measured
+too. Besides wall time, the table has the CPU time of all processes, daemon and registry included, which is more
+reliable on a shared machine. Needs root, docker and a registry (see tests/services). Prints a table and one line of
+JSON.
 """
 
 from __future__ import annotations
@@ -41,22 +41,22 @@ from tritonbuild.composition import Composition
 
 FIRST: Final = ("big0", "big1", "big2", "identity")
 MORE: Final = ("big3", "big4", "big5")
-"""What the following selections have besides, one more each time."""
+"""The components that the next selections add, one more each time."""
 
 CATALOG: Final = BUILTIN.extended([{"name": name} for name in embedded_sources.COMPONENTS])
 
 
 def composition(host: str, names: Sequence[str]) -> Composition:
-    """Return the composition of those components, out of the registry's images."""
+    """Return the composition of these components, from the registry's images."""
     return Composition(backends=tuple(names), container_version="24.10", registry=f"{host}/nvidia", catalog=CATALOG)
 
 
 Results: TypeAlias = dict[str, tuple[float, float]]
-"""What was done -> seconds that passed, seconds of the processors."""
+"""Step -> wall seconds, CPU seconds."""
 
 
 def processors() -> float:
-    """Return the seconds of processors that all processes below this one have used, ended ones too."""
+    """Return the CPU seconds of all descendants of this process, ended ones included."""
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = ended.ru_utime + ended.ru_stime
     for one in psutil.Process().children(recursive=True):
@@ -67,7 +67,7 @@ def processors() -> float:
 
 
 def timed(label: str, work: Callable[[], object], results: Results) -> None:
-    """Do *work* and note how long it took."""
+    """Run *work* and record its time in *results*."""
     started, before = time.monotonic(), processors()
     work()
     passed, used = (round(one, 2) for one in (time.monotonic() - started, processors() - before))
@@ -77,7 +77,7 @@ def timed(label: str, work: Callable[[], object], results: Results) -> None:
 
 
 def selections(engine: str, build: Callable[[Sequence[str], str], object], results: Results) -> None:
-    """Time one component more, several times."""
+    """Time builds with one component more, several times."""
     each: Results = {}
     for number in range(1, len(MORE) + 1):
         names = (*FIRST, *MORE[:number])
@@ -87,7 +87,7 @@ def selections(engine: str, build: Callable[[Sequence[str], str], object], resul
 
 
 def move(url: str, digest: str, scratch: Path) -> None:
-    """Read a blob and upload it to another repository, with nothing else done to it."""
+    """Read a blob and upload it unchanged to another repository."""
     http = urllib3.PoolManager()
     with scratch.open("wb") as out, http.request("GET", f"{url}/blobs/{digest}", preload_content=False) as response:
         shutil.copyfileobj(response, out, 1 << 20)
@@ -98,7 +98,7 @@ def move(url: str, digest: str, scratch: Path) -> None:
 
 
 def with_docker(folder: Path, host: str, results: Results) -> None:
-    """Time docker's way."""
+    """Time docker."""
     with services.dockerd(folder / "docker", insecure=[host]) as docker:
         env = {**os.environ, **docker.env, "DOCKER_BUILDKIT": "1"}
 
@@ -125,7 +125,7 @@ def with_docker(folder: Path, host: str, results: Results) -> None:
 
 
 def with_embedded(folder: Path, host: str, results: Results) -> dict[str, Any]:
-    """Time the embedded engine; return what it moved."""
+    """Time the embedded engine; return the bytes that it moved, by tag."""
     moved: dict[str, Any] = {}
 
     def build(names: Sequence[str], tag: str, cache: Path) -> None:

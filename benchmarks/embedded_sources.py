@@ -1,7 +1,7 @@
-"""The replica, enlarged: a server layer with ten components of 240 MB each, packed, as an OCI layout.
+"""The enlarged replica: an OCI layout with ten components of 240 MB each, packed.
 
-The bytes are three parts noise and five parts text, and compress to about two thirds.
-They are the same on every machine.
+The bytes are three parts noise and five parts text, and compress to about two thirds. They are the same on every
+machine.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def write_big(path: Path, seed: int, size: int) -> None:
             half = noise.randbytes(_PIECE * 3 // 8)
             start = noise.randrange(len(text) // 2)
             filler = (text[start:] + text)[: _PIECE * 5 // 8]
-            # Alternating every few KiB, so that no stretch of the stream is all noise.
+            # Alternate every few KiB, so that no part of the stream is pure noise.
             piece = b"".join(
                 half[3 * i : 3 * i + 6144] + filler[5 * i : 5 * i + 10240] for i in range(0, _PIECE // 8, 2048)
             )
@@ -39,11 +39,11 @@ def write_big(path: Path, seed: int, size: int) -> None:
 
 
 def make(folder: Path, *, megabytes: int = 370) -> Path:
-    """Make the layout in *folder* and return it; takes a few minutes, and what is there already is used.
+    """Create the layout in *folder*, unless it exists, and return it; this takes a few minutes.
 
     Args:
-        folder: Where to.
-        megabytes: Of each component, unpacked.
+        folder: The parent folder of the layout.
+        megabytes: The size of each component, unpacked.
     """
     layout = folder / f"big-{megabytes}"
     if (layout / "index.json").exists():

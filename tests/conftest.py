@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures and options of all tests."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ pytest_plugins = ["tests.tiny.bench", "tests.tiny.elves"]
 
 REQUIRE = "--require-engine"
 DAEMONS = {"docker": "docker", "buildx": "docker", "nerdctl": "containerd", "buildctl": "containerd"}
-"""What the daemons of a lab are called here."""
+"""Engine -> the daemon of its lab."""
 
-# No test fails because a machine is busy.
+# A busy machine fails no test.
 hypothesis.settings.register_profile(
     "tritonbuild", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
@@ -36,11 +36,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="ENGINE",
         help="fail instead of skip when this engine is missing; repeatable; 'all' for every one",
     )
-    group.addoption("--update-golden", action="store_true", help="write the golden files anew")
+    group.addoption("--update-golden", action="store_true", help="rewrite the golden files")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give each worker a temporary folder of its own: tests look at what is left in it."""
+    """Give each worker its own temporary folder, because tests check that nothing is left in it."""
     if worker := os.environ.get("PYTEST_XDIST_WORKER"):
         folder = tempfile.mkdtemp(prefix=f"tb-{worker}-")
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
@@ -49,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
-    """Have each worker take a file at a time, and of the tests with real engines all that use the same daemons."""
+    """Assign tests to workers by file, and tests with real engines by the daemon that they use."""
     from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 - it need not be there
 
     class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
@@ -60,11 +60,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
 
 
 def share(nodeid: str) -> str:
-    """Return the name of what goes to one worker together with this test."""
+    """Return the name of the group of tests that runs on one worker with this test."""
     file, _, test = nodeid.partition("::")
     if "/integration/" not in file:
         return file
-    if file.endswith("test_embedded.py"):  # it compares with docker's images
+    if file.endswith("test_embedded.py"):  # compares with docker's images
         return "docker"
     words = re.split(r"[\[\]-]", test)
     return next((DAEMONS[word] for word in words if word in DAEMONS), "containers")
@@ -81,7 +81,7 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
 
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[Path, str], None]:
-    """Return a function that compares text with a golden file, or writes it with --update-golden."""
+    """Return a function that compares text with a golden file, or rewrites it with --update-golden."""
 
     def compare(path: Path, text: str) -> None:
         if request.config.getoption("--update-golden"):
@@ -94,7 +94,7 @@ def golden(request: pytest.FixtureRequest) -> Callable[[Path, str], None]:
 
 @pytest.fixture
 def fake_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Path]:
-    """Return a function that puts a shell script on PATH, first; it returns the file that records its calls.
+    """Return a function that puts a shell script first on PATH and returns the file that records its calls.
 
     Each call adds a line with the arguments, separated by tabs.
     """

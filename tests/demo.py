@@ -1,4 +1,4 @@
-"""The demonstration: from nothing to an answer from a composed image, with what this machine has."""
+"""The demonstration: create source images, compose an image, and request an inference from it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MODEL = "add"
 
 @contextmanager
 def engine(root: Path, host: str) -> Iterator[tuple[Runner, Mapping[str, str]]]:
-    """Yield an engine that builds and runs here: docker where its daemon answers, else podman with its own storage."""
+    """Yield an engine that can build and run: docker if its daemon answers, else podman with a storage of its own."""
     if tritonbuild.health("docker"):
         yield "docker", {}
         return

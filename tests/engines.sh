@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install the programs that the demo or all tests need, from Debian's packages. Says what to do where it cannot.
+# Install the programs that the demo or all tests need, from Debian's packages, or print the command to run.
 set -eu
 
 case ${1:-} in

@@ -52,7 +52,7 @@ def sha256(content: IO[bytes] | gzip.GzipFile) -> str:
 
 @functools.cache
 def paths(replica: Replica, name: str) -> dict[str, tarfile.TarInfo]:
-    """Return what the image *name* holds in the end; none of its layers removes anything."""
+    """Return the files of the image *name*; none of its layers removes a file."""
     found: dict[str, tarfile.TarInfo] = {}
     for layer in manifest(replica, name)["layers"]:
         with tarfile.open(blob(replica, layer["digest"]), "r:gz") as tar:
@@ -352,7 +352,7 @@ exec chroot "$root" "$@"
 
 @pytest.fixture(params=["full", "cpu-full"])
 def server(request: pytest.FixtureRequest, replica: Replica, tmp_path: Path) -> Iterator[str]:
-    """Start the server of an image in namespaces of its own, so that nothing of it can stay behind."""
+    """Start the server of an image in private namespaces, so that it leaves nothing behind."""
     root = tmp_path / "root"
     root.mkdir()
     for layer in manifest(replica, request.param)["layers"]:

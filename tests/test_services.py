@@ -1,4 +1,4 @@
-"""The harness of the integration tests: every service starts, does its work and leaves nothing behind."""
+"""The services of the integration tests: each starts, works and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ if not sys.platform.startswith("linux"):
     pytest.skip("the services need Linux", allow_module_level=True)
 
 REQUIRED = frozenset(os.environ.get("TRITONBUILD_REQUIRE_ENGINES", "").replace(",", " ").split())
-"""The engines whose absence is a failure and not a reason to skip."""
+"""The engines that must not be missing."""
 
 IMAGE_ID = re.compile(r"sha256:[0-9a-f]{64}")
 HOST_LINKS = Path("/proc/net/dev").read_text().count(":")
 LINKS = {"none": 1, "host": HOST_LINKS}
-"""How many network links a RUN line sees with ``--network``."""
+"""The number of network links that a RUN line sees with ``--network``."""
 
 
 @contextlib.contextmanager
 def available(engine: str) -> Iterator[None]:
-    """Skip the test if the engine is not here and not required."""
+    """Skip the test if the engine is missing and not required."""
     try:
         yield
     except services.MissingProgramError as error:
@@ -47,7 +47,7 @@ def available(engine: str) -> Iterator[None]:
 
 
 def untouched(before: services.Machine, root: Path) -> list[str]:
-    """Return what is different from *before*, or in use below *root*; gives what is about to end a moment."""
+    """Return the differences from *before*, and uses of *root*, after a moment for processes that are about to end."""
     deadline = time.monotonic() + 5
     while True:
         found = [*services.changes(before, services.machine()), *services.mounts_under(root)]
@@ -59,7 +59,7 @@ def untouched(before: services.Machine, root: Path) -> list[str]:
 
 @pytest.fixture
 def root() -> Iterator[Path]:
-    """A folder with a short name, since sockets come into it, which nothing uses when the test is over."""
+    """A folder with a name short enough for sockets, which nothing uses at the end of the test."""
     before, folder = services.machine(), Path(tempfile.mkdtemp(prefix="tb-"))
     try:
         yield folder
@@ -70,7 +70,7 @@ def root() -> Iterator[Path]:
 
 @pytest.fixture
 def marker() -> str:
-    """Seconds for sleep, which stand in no other command line."""
+    """Seconds for sleep that occur in no other command line."""
     return services.a_day()
 
 
@@ -83,12 +83,12 @@ def registry(root: Path) -> Iterator[services.Registry]:
 
 @pytest.fixture
 def base(registry: services.Registry, root: Path) -> str:
-    """A base image in the registry, which can serve too."""
+    """A base image in the registry, with a server."""
     return services.push(services.busybox_layout(root / "layout", server=True), registry.host, "base")
 
 
 def context(root: Path, base: str, run: str) -> Path:
-    """Make a build context with a Containerfile of two lines."""
+    """Create a build context with a Containerfile of two lines."""
     folder = root / "context"
     folder.mkdir(exist_ok=True)
     (folder / "Containerfile").write_text(f"FROM {base}\nRUN {run}\n")
@@ -96,12 +96,12 @@ def context(root: Path, base: str, run: str) -> Path:
 
 
 def sees_links(root: Path, base: str, network: str) -> Path:
-    """Make a build context that can be built only on *network*."""
+    """Create a build context that can be built only on *network*."""
     return context(root, base, f"test $(grep -c : /proc/net/dev) = {LINKS[network]}")
 
 
 def build(argv: Sequence[str], env: Mapping[str, str], folder: Path) -> str:
-    """Run a build command and return the image id that it writes."""
+    """Run a build command and return the image ID that it writes."""
     id_file = folder.parent / "id"
     id_file.unlink(missing_ok=True)
     words = [*argv, f"--iidfile={id_file}", f"--file={folder / 'Containerfile'}", str(folder)]
@@ -110,7 +110,7 @@ def build(argv: Sequence[str], env: Mapping[str, str], folder: Path) -> str:
 
 
 def assert_run_succeeds(argv: Sequence[str], env: Mapping[str, str]) -> None:
-    """Check that the command line can do something with an image."""
+    """Check that the command line can use an image."""
     assert programs.run([programs.find_in(env, argv[0]), *argv[1:]], env=env)
 
 
@@ -254,7 +254,7 @@ def test_nerdctl(which: services.Which, network: str, root: Path, registry: serv
 
 @contextlib.contextmanager
 def runner_environment(runner: Runner, root: Path) -> Iterator[Mapping[str, str]]:
-    """Start what the runner needs."""
+    """Start the services that the runner needs."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(available(runner))
         if runner == "podman":
@@ -268,7 +268,7 @@ def runner_environment(runner: Runner, root: Path) -> Iterator[Mapping[str, str]
 
 @pytest.fixture
 def archive(root: Path) -> Path:
-    """A docker archive of an image that can serve."""
+    """A docker archive of an image with a server."""
     layout = services.busybox_layout(root / "layout", server=True)
     return services.docker_archive(f"oci:{layout}:latest", root / "image.tar", "made/here:1")
 

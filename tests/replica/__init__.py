@@ -1,12 +1,12 @@
-"""Source images with the layout of NVIDIA's, made of what PyPI and Debian have, with a server that serves.
+"""The replica: source images with NVIDIA's layout and a real server, made from packages of PyPI and Debian.
 
-`make()` returns them as one OCI layout, from a cache if they were made before:
+`make()` returns them as one OCI layout, from a cache after the first time:
 
-| name | reference | what it is |
+| name | reference | contents |
 |---|---|---|
 | full | tritonserver:24.10-py3 | the server with all components, on min |
-| min | tritonserver:24.10-py3-min | a base as CUDA's: libraries, entrypoint, no Python, no server |
-| cpu-full | tritonserver:24.10-cpu-only-py3 | the server without what needs a GPU, on cpu-min |
+| min | tritonserver:24.10-py3-min | a base like CUDA's: libraries, entry point, no Python, no server |
+| cpu-full | tritonserver:24.10-cpu-only-py3 | the server without components that need a GPU, on cpu-min |
 | cpu-min | base:bookworm | bare Debian, as ubuntu:22.04 is in NVIDIA's recipe |
 """
 
@@ -85,17 +85,17 @@ class Replica:
 
 
 def unpacked_size(layout: Path, digest: str) -> int:
-    """Return what gzip wrote at the end: the size modulo 4 GiB, which no layer here reaches."""
+    """Return the size at the end of a gzip file: modulo 4 GiB, which no layer here reaches."""
     with (layout / "blobs" / digest.replace(":", "/")).open("rb") as blob:
         blob.seek(-4, os.SEEK_END)
         return int.from_bytes(blob.read(), "little")
 
 
 def make(cache: Path | None = None) -> Replica:
-    """Return the source images, made now if the cache has them not.
+    """Return the source images; create them if the cache lacks them.
 
-    Takes about a minute then, needs root, and the programs that the error names if they are missing. Several callers
-    at once wait for the first; an interrupted one leaves nothing that counts.
+    Creating takes about a minute, and needs root and several programs; an error names the missing ones. Callers at the
+    same time wait for the first; an interrupted call leaves no images.
 
     Args:
         cache: the folder to keep them in, by default `tritonbuild-replica` in the user's cache folder
@@ -116,7 +116,7 @@ def default_cache() -> Path:
 
 
 def key() -> str:
-    """Return the digest of all that says how the images are made: this package's sources but for their users."""
+    """Return the digest of the sources that determine the images."""
     package = Path(__file__).parent
     sources = [path for pattern in ("*.py", "c/*") for path in package.glob(pattern) if path.name not in USERS]
     digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sources}
@@ -124,7 +124,7 @@ def key() -> str:
 
 
 def make_at(layout: Path) -> None:
-    """Make the images and put them at *layout* when they are whole; the caller holds the lock of the cache."""
+    """Create the images and rename them to *layout* when they are complete; the caller holds the cache's lock."""
     if platform.machine() != "x86_64":
         raise ReplicaError(f"the server of the wheel runs on x86_64 only, this machine is {platform.machine()}")
     programs.require()
@@ -137,7 +137,7 @@ def make_at(layout: Path) -> None:
 
 
 def sweep(cache: Path) -> None:
-    """Remove what killed runs left behind, and layouts that nobody asked for in a week."""
+    """Remove leftovers of killed runs, and layouts that were not used for a week."""
     for path in cache.glob("making-*"):
         shutil.rmtree(path)
     for path in cache.glob("images-*"):
@@ -147,7 +147,7 @@ def sweep(cache: Path) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock *path*; it goes with the process, however that ends."""
+    """Hold the lock *path*; the kernel releases it when the process ends."""
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -1,4 +1,4 @@
-"""Make the source images and say what they are: `python -m tests.replica [--cache DIR] [--push HOST:PORT]`."""
+"""Create the source images and print their sizes: `python -m tests.replica [--cache DIR] [--push HOST:PORT]`."""
 
 import argparse
 import sys

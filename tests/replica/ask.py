@@ -1,4 +1,4 @@
-"""Ask a server for inferences on the models of `MODELS`, over HTTP, and compare with what must come out."""
+"""Inference requests over HTTP on the models of `MODELS`, and their expected answers."""
 
 import json
 import time
@@ -16,7 +16,7 @@ TIMEOUT: Final = 10
 
 @attrs.frozen
 class Question:
-    """What a model is given and what it must answer, by tensor name."""
+    """The inputs of a model and its expected outputs, by tensor name."""
 
     datatype: str
     inputs: Mapping[str, Numbers]
@@ -44,11 +44,11 @@ def wait_until_ready(url: str, seconds: float = 60, alive: Callable[[], bool] = 
 
     Args:
         url: without a path
-        seconds: how long at most
-        alive: says if there still is something to wait for
+        seconds: the longest wait
+        alive: returns whether the server still runs
 
     Raises:
-        TimeoutError: it was not ready in time, or is not alive
+        TimeoutError: it was not ready in time, or stopped
     """
     last = time.monotonic() + seconds
     while time.monotonic() < last and alive():
@@ -67,7 +67,7 @@ def is_ready(url: str) -> bool:
 
 
 def infer(url: str, model: str, question: Question) -> dict[str, Numbers]:
-    """Return the outputs of *model* by name; an answer that is an error raises RuntimeError with its text."""
+    """Return the outputs of *model* by name; an error answer raises RuntimeError with its text."""
     inputs = [
         {"name": name, "datatype": question.datatype, "shape": [len(numbers)], "data": numbers}
         for name, numbers in question.inputs.items()
@@ -82,6 +82,6 @@ def infer(url: str, model: str, question: Question) -> dict[str, Numbers]:
 
 
 def wrong(url: str, models: Iterable[str] = tuple(QUESTIONS)) -> dict[str, dict[str, Numbers]]:
-    """Return the answers that are not as they must be, by model; empty if the server serves."""
+    """Return the unexpected answers by model; empty if all are right."""
     answers = {model: infer(url, model, QUESTIONS[model]) for model in models}
     return {model: answer for model, answer in answers.items() if answer != QUESTIONS[model].outputs}

@@ -1,4 +1,4 @@
-"""Shared objects from C: the real ones in c/, and stand-ins with the needs and the weight of large libraries."""
+"""Shared objects from C: the real ones in c/, and stand-ins with the dependencies and the size of large libraries."""
 
 import random
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ MEGABYTE: Final = 1 << 20
 
 @attrs.frozen
 class Compiler:
-    """Writes shared objects to *folder*, with no trace of when and where."""
+    """Writes reproducible shared objects to *folder*."""
 
     folder: Path
 
@@ -30,10 +30,10 @@ class Compiler:
         """Link *sources* of c/ to the file *path* of the folder.
 
         Args:
-            path: where in the folder; its last part is what a stand-in calls itself
+            path: the path in the folder; a stand-in reports its last part as its name
             sources: file names
-            soname: DT_SONAME, by default the file's own name
-            needed: DT_NEEDED; a library that was not linked here before is only a name for the linker
+            soname: DT_SONAME, by default the file's name
+            needed: DT_NEEDED; for a library that was not linked here before, an empty one is made
             run_path: DT_RUNPATH
         """
         output = self.folder / path
@@ -49,7 +49,7 @@ class Compiler:
         return output
 
     def _named(self, soname: str) -> Path:
-        """Return a library with nothing in it but *soname*: linking needs no more."""
+        """Return an empty library with *soname*, which is enough to link against."""
         library = self.folder / "names" / soname
         if not library.exists():
             library.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ class Compiler:
 
 
 def ballast(seed: str, megabytes: float) -> Iterable[bytes]:
-    """Yield bytes that are always the same for *seed* and that gzip halves, as it does with libraries."""
+    """Yield bytes that depend only on *seed* and that gzip halves, as it does with libraries."""
     source = random.Random(seed)  # not for secrets
     for _ in range(round(megabytes * MEGABYTE) // (64 * BLOCK)):
         noise = source.randbytes(32 * BLOCK)

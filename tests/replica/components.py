@@ -1,4 +1,4 @@
-"""/opt/tritonserver: the server and its components, real ones and stand-ins, and the libraries they need."""
+"""The tree /opt/tritonserver: the server and its components, real ones and stand-ins, and their libraries."""
 
 import gzip
 import io
@@ -17,7 +17,7 @@ VERSION: Final = "2.51.0"
 RELEASE: Final = "24.10"
 HOME: Final = "opt/tritonserver"
 OWNER: Final = 1000
-"""uid and gid of triton-server; the files were its own until release 26.06."""
+"""uid and gid of triton-server, which owned the files until release 26.06."""
 
 BASED_ON_PYTHON: Final = {
     "acme_scale": "pb_utils.Tensor('OUTPUT0', pb_utils.get_input_tensor_by_name(request, 'INPUT0').as_numpy() * 3)",
@@ -28,7 +28,7 @@ GPU_ONLY: Final = ("dali", "tensorrt")
 
 @attrs.frozen
 class Acme:
-    """A library that the real components in C cannot work without, at a place of its own."""
+    """A library that the real components in C need, in a folder of its own."""
 
     soname: str
     version: str
@@ -53,8 +53,8 @@ class Standin:
     Attributes:
         path: below /opt/tritonserver
         megabytes: about a fortieth of the real one's
-        needed: sonames, all to be found in full
-        soname: if it is not the file's name; links of that name and of the plain name are added
+        needed: sonames, all found in full
+        soname: set if it differs from the file's name; links of that name and of the plain name are added
     """
 
     path: str
@@ -122,10 +122,10 @@ class TritonPythonModel:
 
 
 def libraries(compiler: Compiler) -> Tree:
-    """Return the acme libraries, which only full has; call it before *real*, which links them."""
+    """Return the acme libraries, which only full has; call this before *real*, which links them."""
     tree: Tree = {"etc/ld.so.conf.d/acme.conf": file(b"/opt/acme/lib\n")}
     for acme in ACME:
-        # linked among the compiler's names, so that what is linked later finds its functions
+        # linked among the compiler's names, so that later links find its functions
         path = compiler.link(f"names/{acme.soname}", [acme.source], soname=acme.soname, needed=acme.needed)
         name = f"{acme.soname}.{acme.version}"
         tree |= {f"{acme.folder}/{name}": on_disk(path), f"{acme.folder}/{acme.soname}": symlink(name)}
@@ -133,7 +133,7 @@ def libraries(compiler: Compiler) -> Tree:
 
 
 def real(compiler: Compiler, wheel: Mapping[str, Path]) -> Tree:
-    """Return the server and the components that work."""
+    """Return the server and the working components."""
     tree: Tree = {
         "bin/tritonserver": on_disk(wheel["tritonserver"], 0o755),
         "lib/libtritonserver.so": on_disk(wheel["libtritonserver.so"]),
@@ -153,7 +153,7 @@ def real(compiler: Compiler, wheel: Mapping[str, Path]) -> Tree:
 
 
 def standins(compiler: Compiler) -> Tree:
-    """Return the components that only have their name, needs and weight."""
+    """Return the stand-ins: components with the name, dependencies and size of the real ones."""
     tree: Tree = {
         "backends/dali/dali_backend.py": file(b'"""Stands for the code of the DALI backend."""\n'),
         "backends/dali/wheel/dali/__init__.py": file(b'"""Stands for nvidia.dali."""\n'),
@@ -173,7 +173,7 @@ def standins(compiler: Compiler) -> Tree:
 
 
 def documents(wheel: Mapping[str, Path]) -> Tree:
-    """Return what lies beside the components."""
+    """Return the files beside the components."""
     headers = {f"include/triton/core/{path.name}": on_disk(path) for path in sorted(SOURCES.glob("triton*.h"))}
     return headers | {
         "LICENSE": on_disk(wheel["LICENSE"]),
@@ -186,7 +186,7 @@ def documents(wheel: Mapping[str, Path]) -> Tree:
 
 
 def opt_tritonserver(compiler: Compiler, wheel: Mapping[str, Path]) -> Tree:
-    """Return the whole of /opt/tritonserver, its user's own."""
+    """Return all of /opt/tritonserver, owned by its user."""
     tree = with_parents(real(compiler, wheel) | standins(compiler) | documents(wheel))
     rooted = {f"{HOME}/{path}": entry for path, entry in tree.items()}
     whole = with_parents(rooted)
@@ -200,7 +200,7 @@ def without_gpu(tree: Tree) -> Tree:
 
 
 def empty_wheel() -> bytes:
-    """Return a wheel of the server's Python interface with nothing but its name."""
+    """Return an empty wheel with the name of the server's Python interface."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         metadata = zipfile.ZipInfo(f"tritonserver-{VERSION}.dist-info/METADATA", (2024, 10, 24, 0, 0, 0))

@@ -1,6 +1,6 @@
-"""The CUDA base's files: libraries by their names in NVIDIA's image, with about a tenth of their weight.
+"""The files of the CUDA base: libraries with the names of NVIDIA's image and about a tenth of their size.
 
-The server, Python and Debian of the images are real. With much less of CUDA's they would be most of an image, which
+The server, Python and Debian of the images are real. Smaller CUDA libraries would make them most of an image, which
 they are not in NVIDIA's.
 """
 
@@ -24,9 +24,9 @@ class Library:
     """A stand-in: the file has the whole version, the link has the soname.
 
     Attributes:
-        folder: where it is
+        folder: the folder of the file
         soname: DT_SONAME
-        version: what the file's name has after it; empty if that is the file's name
+        version: the part of the file's name after the soname; empty if the soname is the file's name
         megabytes: about a tenth of the real one's
         needed: sonames
     """
@@ -84,22 +84,23 @@ STUBBED: Final = (
     "libcusolver.so.11",
     "libcusparse.so.12",
 )
-"""What build.py gives the pytorch of the CPU flavour as stubs, found through LD_LIBRARY_PATH."""
+"""Libraries that build.py gives the pytorch of the CPU flavor as stubs, found through LD_LIBRARY_PATH."""
 
 WHOLE: Final = ("libcupti.so.12", "libnvJitLink.so.12", "libnvToolsExt.so.1")
-"""What build.py gives it whole; libcudart goes to the system's folder, as this server, built for GPU, needs it."""
+"""Libraries that build.py gives it unabridged; libcudart goes to the system's folder, as this server, built for GPU,
+needs it."""
 
 CUDART: Final = "libcudart.so.12.6.77"
 
 
 def placed(folder: str, name: str, soname: str, library: Tree) -> Tree:
-    """Return *library*'s only file at *folder*/*name* with the link that the linker looks for."""
+    """Return *library*'s only file as *folder*/*name* with the link that the loader searches for."""
     (entry,) = library.values()
     return {f"{folder}/{soname}": symlink(name), f"{folder}/{name}": entry}
 
 
 def gpu(compiler: Compiler, cudart: Tree) -> Tree:
-    """Return what the CUDA base adds to the bare base."""
+    """Return the files that the CUDA base adds to the bare base."""
     tree = placed(LIBRARIES, CUDART, "libcudart.so.12", cudart)
     for library in CUDA:
         path = compiler.link(f"cuda/{library.name}", ["standin.c"], soname=library.soname, needed=library.needed)
@@ -125,7 +126,7 @@ def gpu(compiler: Compiler, cudart: Tree) -> Tree:
 
 
 def cpu(gpu_tree: Tree, cudart: Tree) -> Tree:
-    """Return what full of the CPU flavour has of CUDA: the set that build.py copies out of the GPU flavour's min."""
+    """Return the CUDA files in full of the CPU flavor: those that build.py copies from the GPU flavor's min."""
     targets, stubs = "usr/local/cuda/targets/x86_64-linux/lib", "usr/local/cuda/lib64/stubs"
     tree = placed(SYSTEM, CUDART, "libcudart.so.12", cudart)
     for soname in STUBBED:

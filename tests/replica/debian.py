@@ -1,4 +1,4 @@
-"""The Debian below the images: made by mmdebstrap from the machine's own apt sources, seen at several moments."""
+"""The Debian system under the images, from mmdebstrap and the machine's apt sources, captured at several steps."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,7 +27,7 @@ PACKAGES: Final = (
     "python3-numpy",
     "python3-pip",
 )
-"""What full has and min has not: what build.py installs, as far as the server of the wheel needs it."""
+"""Packages in full that min lacks: those of build.py that the server of the wheel needs."""
 
 SLIM: Final = (
     "path-exclude=/usr/share/doc/*",
@@ -48,7 +48,7 @@ EMPTIED: Final = (
     "var/log",
     "var/tmp",
 )
-"""Folders that stay, without what is in them: it differs from run to run or belongs to the machine."""
+"""Folders that are kept empty: their contents differ between runs or belong to the machine."""
 
 DROPPED: Final = frozenset(
     {
@@ -66,7 +66,7 @@ CACHE: Final = "etc/ld.so.cache"
 
 @attrs.frozen(kw_only=True)
 class Debian:
-    """Trees of the base and of the base with *PACKAGES*, and the linker's cache of each flavour."""
+    """Trees of the base and of the base with *PACKAGES*, and the loader's cache of each image."""
 
     base: Tree
     packages: Tree
@@ -74,11 +74,11 @@ class Debian:
 
 
 def apt_sources() -> str:
-    """Return the machine's sources of the suite, as lines; apt itself reads them, in whichever format they are."""
+    """Return the machine's sources of the suite, as lines; apt reads them in either format."""
     form = "deb $(REPO_URI) $(RELEASE) $(COMPONENT)"
-    told = programs.run(["apt-get", "indextargets", "--format", form, "Created-By: Packages"])
+    listed = programs.run(["apt-get", "indextargets", "--format", form, "Created-By: Packages"])
     names = {SUITE, f"{SUITE}-updates", f"{SUITE}-security"}
-    lines = sorted({line for line in told.splitlines() if line.split()[2] in names})
+    lines = sorted({line for line in listed.splitlines() if line.split()[2] in names})
     if not lines:
         raise ReplicaError(
             f"no {SUITE} among the apt sources of this machine: add it to them, or use a machine with Debian 12"
@@ -87,7 +87,7 @@ def apt_sources() -> str:
 
 
 def kept(tree: Tree) -> Tree:
-    """Leave out what belongs to one run or one machine."""
+    """Return *tree* without files that belong to one run or one machine."""
     return {
         path: entry
         for path, entry in tree.items()
@@ -98,12 +98,12 @@ def kept(tree: Tree) -> Tree:
 
 
 def bootstrap(folder: Path, *, cuda: Path, server: Path, cpu: Path) -> Debian:
-    """Make the Debian in one run and look at it on the way.
+    """Create the system in one run, and capture its tree at several steps.
 
     Args:
         folder: an empty folder, which the trees refer to
         cuda: tar of the CUDA base's files
-        server: tar of the libraries that full has beside packages
+        server: tar of the libraries in full that come from no package
         cpu: tar of the libraries that the CPU flavour has in place of the CUDA base's
     """
     (folder / "sources.list").write_text(apt_sources())

@@ -1,5 +1,5 @@
-"""What can go wrong while the source images are made."""
+"""The error of creating the source images."""
 
 
 class ReplicaError(Exception):
-    """One lower-case sentence that says what is missing or failed, and what to do."""
+    """A failure, as one lower-case sentence with the cause and the remedy."""

@@ -21,10 +21,10 @@ WRITERS: Final = 2
 
 
 def make(folder: Path, layout: Path, downloaded: Path) -> None:
-    """Make all images.
+    """Create all images.
 
     Args:
-        folder: an empty folder for what is only needed meanwhile
+        folder: an empty folder for temporary files
         layout: a folder that becomes the OCI layout
         downloaded: the wheel with the server
     """
@@ -70,7 +70,7 @@ def write_tar(tree: Tree, path: Path) -> Path:
 
 
 def upper_layers(made: Debian, on_min: Tree, on_cpu: Tree, libraries: Tree) -> dict[str, tuple[str, Tree]]:
-    """Return the trees of all layers but the server's, by name, each with the words for the history."""
+    """Return the trees of all layers except the server's, by name, each with its history text."""
 
     def cache(name: str) -> Tree:
         return {CACHE: file(made.caches[name])}
@@ -101,12 +101,12 @@ def upper_layers(made: Debian, on_min: Tree, on_cpu: Tree, libraries: Tree) -> d
 
 
 def without_cache(tree: Tree, base: Tree) -> Tree:
-    """Let *tree* have the linker's cache of *base*: the layers above bring their own."""
+    """Return *tree* with the loader's cache of *base*: the layers above have theirs."""
     return tree | {CACHE: base[CACHE]}
 
 
 def configs(ready: Mapping[str, Layer]) -> dict[str, oci.ImageConfig]:
-    """Return the images by reference, of the layers that are *ready*."""
+    """Return the images by reference, with the layers in *ready*."""
     on_min = ["base", "cuda", "cuda entrypoint"]
     on_full = [*on_min, "packages", "libraries", "user", "server", "entrypoint", "serve"]
     on_cpu = ["base", "packages", "cpu libraries", "user", "cpu server", "entrypoint", "cpu entrypoint", "serve"]

@@ -1,4 +1,4 @@
-"""Trees of files, and writing them as layers: the same tree gives the same bytes on every machine."""
+"""Trees of files, written as layers: the same tree gives the same bytes on every machine."""
 
 import hashlib
 import io
@@ -12,7 +12,7 @@ from typing import BinaryIO, Final, Literal, Protocol
 import attrs
 
 EPOCH: Final = 1_729_728_000
-"""2024-10-24, the modification time of every entry, as release 24.10 is of that week."""
+"""2024-10-24, the modification time of every entry; release 24.10 is from that week."""
 
 LEVEL: Final = 3
 CHUNK: Final = 1 << 20
@@ -23,7 +23,7 @@ tar_type: Final = {"dir": tarfile.DIRTYPE, "symlink": tarfile.SYMTYPE, "file": t
 
 @attrs.frozen
 class Slice:
-    """Bytes of a file on disk; equal slices inside one layer become hard links."""
+    """A range of a file on disk; equal slices in one layer become hard links."""
 
     path: Path
     offset: int
@@ -81,7 +81,7 @@ def directory(mode: int = 0o755) -> Entry:
 
 
 def with_parents(tree: Mapping[str, Entry]) -> Tree:
-    """Add the folders that lead to the entries; like those of Debian they are root's, mode 755."""
+    """Return *tree* with the parent folders of its entries; like those of Debian they belong to root, with mode 755."""
     whole = dict(tree)
     for path in tree:
         while path := posixpath.dirname(path):
@@ -94,7 +94,7 @@ def owned(tree: Mapping[str, Entry], uid: int, gid: int) -> Tree:
 
 
 def read(archive: Path) -> Tree:
-    """Read the tree of an uncompressed tar; devices and the like are left out."""
+    """Read the tree of an uncompressed tar; devices and other special files are left out."""
     tree: Tree = {}
     with tarfile.open(archive, "r:") as tar:
         for member in tar:
@@ -127,20 +127,20 @@ def same(one: Entry, other: Entry) -> bool:
 
 
 def difference(lower: Mapping[str, Entry], upper: Mapping[str, Entry]) -> Tree:
-    """Return what a layer must hold to make *upper* of *lower*, whiteouts included."""
+    """Return the layer that turns *lower* into *upper*, with whiteouts."""
     changed = {path: entry for path, entry in upper.items() if path not in lower or not same(lower[path], entry)}
     for path in lower:
         parent, name = posixpath.split(path)
         if path not in upper and (not parent or parent in upper):
             changed[posixpath.join(parent, f".wh.{name}")] = file(b"")
-    for path in tuple(changed):  # as engines write layers: with the folders on the way, as they are
+    for path in tuple(changed):  # engines write the parent folders too, unchanged
         while path := posixpath.dirname(path):
             changed.setdefault(path, upper[path])
     return changed
 
 
 def write_tar(tree: Mapping[str, Entry], sink: Sink) -> None:
-    """Write *tree* sorted, with one time for all; files that share a slice are hard links of the first."""
+    """Write *tree* sorted, with one time for all entries; files that share a slice are hard links to the first."""
     first: dict[Slice, str] = {}
     for path, entry in sorted(tree.items()):
         member = tarfile.TarInfo(path + "/" * (entry.kind == "dir"))
@@ -179,7 +179,7 @@ def chunks(content: Content) -> Iterator[bytes]:
 
 
 class Gzip:
-    """A sink that writes gzip without name and time, and keeps both digests of a layer."""
+    """A sink that writes gzip without name and time, and computes both digests of a layer."""
 
     def __init__(self, out: BinaryIO) -> None:
         self.out = out
@@ -215,7 +215,7 @@ def write_layer(tree: Mapping[str, Entry], blobs: Path, created_by: str) -> Laye
 
 
 class Unbuffered(io.RawIOBase):
-    """What io.BufferedWriter needs, so that many small headers reach the compressor as few large chunks."""
+    """A raw stream for io.BufferedWriter, which joins many small headers into few large chunks for the compressor."""
 
     def __init__(self, sink: Sink) -> None:
         self.sink = sink

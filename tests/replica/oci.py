@@ -41,7 +41,7 @@ def put(layout: Path, value: object, media_type: str) -> dict[str, Any]:
 
 
 def put_image(layout: Path, image: ImageConfig) -> dict[str, Any]:
-    """Write config and manifest of *image*, whose layers are there already; return the manifest's descriptor."""
+    """Write config and manifest of *image*, whose layers exist; return the manifest's descriptor."""
     runtime: dict[str, Any] = {"Env": [f"{name}={value}" for name, value in image.env.items()]}
     runtime |= {"Labels": dict(image.labels)} if image.labels else {}
     runtime |= {"Entrypoint": list(image.entrypoint)} if image.entrypoint else {}

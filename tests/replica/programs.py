@@ -1,4 +1,4 @@
-"""The programs of the machine that making the source images takes."""
+"""The programs that create the source images."""
 
 import contextlib
 import os
@@ -16,18 +16,18 @@ TAIL: Final = 5
 
 
 def require() -> None:
-    """Raise if a program is missing, with the Debian packages that bring it, or the right to use them."""
+    """Raise if a program or root is missing, and name the Debian packages to install."""
     if missing := [program for program in PACKAGES if shutil.which(program) is None]:
         packages = " ".join(PACKAGES[program] for program in missing)
         raise ReplicaError(f"{', '.join(missing)} not found: install the Debian packages {packages}")
     if os.geteuid() != 0:
-        raise ReplicaError("making the source images takes root, since mmdebstrap makes a system: run as root")
+        raise ReplicaError("mmdebstrap needs root to create the source images: run as root")
 
 
 def run(argv: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
     """Run *argv* and return its stdout.
 
-    When interrupted it asks the program to stop and waits, since mmdebstrap unmounts and removes what it made.
+    When interrupted, it asks the program to stop and waits: mmdebstrap unmounts and removes its files.
     """
     process = subprocess.Popen(
         argv,

@@ -1,4 +1,4 @@
-"""Push an OCI layout to a registry over plain HTTP, as one on this machine speaks it; no program is needed."""
+"""Pushing an OCI layout to a registry of this machine, over plain HTTP and without a program."""
 
 import http.client
 import json
@@ -66,13 +66,13 @@ def request(
     content = response.read()
     if response.status not in accepted:
         raise ReplicaError(
-            f"{method} {path} at {connection.host}:{connection.port} gave {response.status}: {told(content)}"
+            f"{method} {path} at {connection.host}:{connection.port} gave {response.status}: {reason(content)}"
         )
     return response.status, response.headers.get("Location", "")
 
 
-def told(content: bytes) -> str:
-    """Return what a registry says about a failure, in one line."""
+def reason(content: bytes) -> str:
+    """Return a registry's error messages in one line."""
     try:
         return "; ".join(str(error["message"]) for error in json.loads(content)["errors"])
     except (ValueError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""What NVIDIA's images have beside packages and server: entrypoints, user, environment, labels."""
+"""The rest of NVIDIA's images besides packages and server: entry points, user, environment, labels."""
 
 from typing import Final
 
@@ -15,7 +15,7 @@ PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 HPCX: Final = "/opt/hpcx/ucc/lib/:/opt/hpcx/ucx/lib/:"
 
 SHELL_ENTRYPOINT: Final = b"""#!/bin/bash
-# Shows or sources the parts of entrypoint.d in the order of their names, then becomes what was asked for.
+# Shows or sources the parts of entrypoint.d in the order of their names, then runs the command.
 parts="$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/entrypoint.d"
 for part in "$parts"/*; do
   case "$part" in
@@ -50,7 +50,7 @@ CPU_PARTS: Final = {
     "50-gpu-driver-check2.sh": b"export TRITON_SERVER_CPU_ONLY=1\n",
 }
 SERVE: Final = b"""#!/bin/bash
-# What SageMaker starts: the server on the port that it says, with the models it put into the container.
+# SageMaker starts this: the server on its port, with the models that it put into the container.
 exec /opt/tritonserver/bin/tritonserver --allow-sagemaker=true --allow-http=false --allow-grpc=false \\
   --sagemaker-port="${SAGEMAKER_BIND_TO_PORT:-8080}" --model-repository=/opt/ml/model "$@"
 """
@@ -83,7 +83,7 @@ LABELS: Final = {
 
 
 def entrypoint(parts: dict[str, bytes], *, script: bool) -> Tree:
-    """Return *parts* of the entrypoint, with the script that runs them if it is not there yet."""
+    """Return *parts* of the entry point, with the script that runs them if the image lacks it."""
     tree = {f"opt/nvidia/entrypoint.d/{name}": file(text, 0o755) for name, text in parts.items()}
     if script:
         tree["opt/nvidia/nvidia_entrypoint.sh"] = file(SHELL_ENTRYPOINT, 0o755)
@@ -91,7 +91,7 @@ def entrypoint(parts: dict[str, bytes], *, script: bool) -> Tree:
 
 
 def user(base: Tree) -> Tree:
-    """Return the files of *base* that name users, with triton-server among them, as useradd writes them."""
+    """Return the account files of *base* with triton-server added, as useradd writes them."""
     lines = {
         "etc/group": f"{USER}:x:{OWNER}:",
         "etc/gshadow": f"{USER}:!::",

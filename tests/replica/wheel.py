@@ -1,7 +1,7 @@
-"""The real server: out of NVIDIA's wheel on PyPI, with the names and run paths it has in NVIDIA's images.
+"""The real server from NVIDIA's wheel on PyPI, with the names and run paths that it has in NVIDIA's images.
 
-auditwheel gave each library that it put into the wheel a mangled name (`libcudart-09529672.so.12.6.77`) and made
-RPATH lead to them. Here the names become the sonames again, which Debian's packages and the CUDA base have.
+auditwheel gave each library in the wheel a mangled name (`libcudart-09529672.so.12.6.77`) and an RPATH to it. This
+module restores the sonames, which Debian's packages and the CUDA base have.
 """
 
 import hashlib
@@ -65,12 +65,12 @@ def fetch(cache: Path) -> Path:
         )
     if hashlib.sha256(wheel.read_bytes()).hexdigest() != SHA256:
         wheel.unlink()
-        raise ReplicaError(f"{NAME} has not the digest it had when the replica was written: try again")
+        raise ReplicaError(f"{NAME} does not have the recorded digest: try again")
     return wheel
 
 
 def unmangle(elf: bytes) -> bytes:
-    """Give the names and run paths in *elf* their original form; the strings get shorter, so they stay in place."""
+    """Restore the names and run paths in *elf*; the strings get shorter, so no offset changes."""
 
     def original(match: re.Match[bytes]) -> bytes:
         name = SONAMES[match[1].decode()].encode()
@@ -83,7 +83,7 @@ def unmangle(elf: bytes) -> bytes:
 
 
 def unpack(wheel: Path, folder: Path) -> dict[str, Path]:
-    """Write the members that the images take to *folder*, ELF files unmangled; return them by name."""
+    """Write the members that the images need to *folder*, ELF files unmangled; return them by name."""
     with zipfile.ZipFile(wheel) as archive:
         for member, name in MEMBERS.items():
             content = archive.read(member)

@@ -1,9 +1,8 @@
 """Real programs for the integration tests: registries, engines, daemons.
 
-Each is a context manager that keeps everything in the folder it is given (which must not exist), takes a port or
-socket that is free, waits until the program answers, and leaves nothing behind: no process, no mount, no
-packet-filter rule, no network link, no control group, no file. They need root on Linux. A program that is not on
-this machine is a `MissingProgramError`.
+Each service is a context manager. It keeps all its files in one folder (which must not exist yet), takes a free port or
+socket, waits until the program answers, and leaves nothing behind: no process, mount, packet-filter rule, network link,
+control group or file. Services need root on Linux. A missing program raises `MissingProgramError`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import attrs
 from tests.services import daemons, leftovers, programs, tools
 from tests.services.errors import ServiceError
 
-# nerdctl asks for security.insecure whenever it is told --network=host, though it needs the network only.
+# With --network=host, nerdctl requests security.insecure too, although it needs only the network.
 CONFIG: Final = """\
 root = {root}
 insecure-entitlements = ["network.host", "security.insecure"]
@@ -43,7 +43,7 @@ http = true
 
 @attrs.frozen(kw_only=True)
 class Buildkitd:
-    """A BuildKit daemon that runs: *env* leads buildctl (and nerdctl) to it."""
+    """A running BuildKit daemon; *env* makes buildctl and nerdctl use it."""
 
     env: Mapping[str, str]
     address: str
@@ -54,13 +54,13 @@ class Buildkitd:
 
 @contextlib.contextmanager
 def buildkitd(root: Path, *, insecure: Sequence[str] = ()) -> Iterator[Buildkitd]:
-    """Run a BuildKit daemon that keeps everything in the folder *root* until the block ends.
+    """Run a BuildKit daemon until the block ends, with all its files in the folder *root*.
 
-    Its builds may ask for the host's network: ``--allow network.host --opt force-network-mode=host``.
+    Its builds may use the host's network: ``--allow network.host --opt force-network-mode=host``.
 
     Args:
         root: The daemon's folder.
-        insecure: The registries (``localhost:5000``) to talk to without TLS.
+        insecure: The registries (``localhost:5000``) to use without TLS.
     """
     programs.need_root()
     programs.find("runc")
@@ -77,7 +77,7 @@ def buildkitd(root: Path, *, insecure: Sequence[str] = ()) -> Iterator[Buildkitd
     env = {"BUILDKIT_HOST": address, "PATH": programs.search_path(bin_dir)}
 
     def ready() -> bool:
-        # The socket is there before the worker is.
+        # The socket exists before the worker does.
         with contextlib.suppress(ServiceError):
             return daemons.answers(socket) and bool(programs.run([bin_dir / "buildctl", "debug", "workers"], env=env))
         return False

@@ -1,4 +1,4 @@
-"""Folders that are slow to make, made once: whole or not at all, by one process at a time."""
+"""A cache of folders that are slow to create: each is created once, completely, by one process."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """Return the folder for what is slow to get: programs built from source, unpacked packages."""
+    """Return the cache's folder: it holds programs built from source, and unpacked packages."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "tritonbuild-tools"
 
 
 def made(folder: Path, make: Callable[[Path], None]) -> Path:
-    """Return *folder*; if it is not there, let *make* fill an empty one and put that there.
+    """Return *folder*; if it does not exist, let *make* fill an empty folder and rename that to it.
 
-    A second process waits for the first instead of making the same.
+    A second process waits for the first instead of doing the same work.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (folder.parent / f".{folder.name}.lock").open("w") as lock:

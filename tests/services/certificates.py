@@ -1,4 +1,4 @@
-"""Certificates of an authority that nobody knows, made by openssl."""
+"""Certificates of a private authority, created by openssl."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Certificate:
 
 
 def certificate(folder: Path, *names: str) -> Certificate:
-    """Make an authority in the folder *folder*, and a certificate of its for *names* (`DNS:NAME`, `IP:ADDRESS`).
+    """Create an authority in the folder *folder*, and a certificate from it for *names* (`DNS:NAME`, `IP:ADDRESS`).
 
     Raises:
-        MissingProgramError: There is no openssl on this machine.
+        MissingProgramError: This machine has no openssl.
     """
     openssl = programs.find("openssl")
     folder.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Daemons that are not well, to see what a client makes of them."""
+"""Faulty daemons and registries: sockets that hang or refuse connections."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _holding(listener: socket.socket) -> Iterator[None]:
 
 @contextlib.contextmanager
 def hung_socket(folder: Path) -> Iterator[Path]:
-    """Yield a unix socket that takes connections and never answers, like a daemon in a deadlock."""
+    """Yield a unix socket that accepts connections and never answers, like a deadlocked daemon."""
     path = daemons.socket_path(folder / "hung.sock")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
@@ -48,7 +48,7 @@ def hung_socket(folder: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def refused_socket(folder: Path) -> Iterator[Path]:
-    """Yield a unix socket that nobody listens on, as a killed daemon leaves it."""
+    """Yield a unix socket without a listener, as a killed daemon leaves it."""
     path = daemons.socket_path(folder / "refused.sock")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
@@ -58,7 +58,7 @@ def refused_socket(folder: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def hung_registry() -> Iterator[str]:
-    """Yield a host (``localhost:PORT``) that takes connections and never answers."""
+    """Yield a host (``localhost:PORT``) that accepts connections and never answers."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         with _holding(listener):
@@ -67,7 +67,7 @@ def hung_registry() -> Iterator[str]:
 
 @contextlib.contextmanager
 def refused_registry() -> Iterator[str]:
-    """Yield a host (``localhost:PORT``) that refuses connections, and that nobody else takes meanwhile."""
+    """Yield a host (``localhost:PORT``) that refuses connections; its port stays reserved."""
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))  # Bound and not listening.
         yield f"localhost:{holder.getsockname()[1]}"

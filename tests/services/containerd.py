@@ -1,4 +1,4 @@
-"""A containerd, and nerdctl's settings for it."""
+"""A containerd daemon, and nerdctl's settings for it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.services.buildkitd import Buildkitd
 from tests.services.dockerd import Which
 from tests.services.errors import ServiceError
 
-# The plug-in "opt" makes /opt/containerd unless it is led elsewhere.
+# Without a path, the plug-in "opt" creates /opt/containerd.
 CONFIG: Final = """\
 version = 2
 root = "{root}/images"
@@ -42,7 +42,7 @@ namespace = "{namespace}"
 
 @attrs.frozen(kw_only=True)
 class Containerd:
-    """A containerd that runs: *env* leads nerdctl to it and to its BuildKit daemon."""
+    """A running containerd; *env* makes nerdctl use it and its BuildKit daemon."""
 
     env: Mapping[str, str]
     address: str
@@ -60,12 +60,12 @@ def _end_containers(env: Mapping[str, str], nerdctl: Path) -> None:
 
 @contextlib.contextmanager
 def containerd(root: Path, *, buildkit: Buildkitd, which: Which = "debian") -> Iterator[Containerd]:
-    """Run a containerd that keeps everything in the folder *root* until the block ends.
+    """Run a containerd until the block ends, with all its files in the folder *root*.
 
     Args:
         root: The daemon's folder.
-        buildkit: The daemon that ``nerdctl build`` gives its work to.
-        which: The containerd: 1.6 (where nerdctl can build and run, but not load, tag or push), 1.7 or 2.1.
+        buildkit: The daemon that ``nerdctl build`` uses.
+        which: The suite of containerd: 1.6 (nerdctl can build and run, but not load, tag or push), 1.7 or 2.1.
     """
     programs.need_root()
     programs.find("runc")
@@ -73,7 +73,7 @@ def containerd(root: Path, *, buildkit: Buildkitd, which: Which = "debian") -> I
     programs_dir = () if which == "debian" else (packages.docker(which) / "usr/bin",)
     program = programs_dir[0] / "containerd" if programs_dir else programs.find("containerd")
     socket, log = daemons.socket_path(root / "containerd.sock"), root / "log"
-    # The control group of nerdctl's containers is named like their namespace.
+    # nerdctl names the control group of its containers after their namespace.
     namespace = leftovers.cgroup_name("nerdctl")
     (root / "tmp").mkdir(parents=True)
     in_quotes = json.dumps(str(root))[1:-1]

@@ -1,4 +1,4 @@
-"""The settings that let podman and buildah work in one folder of this machine, and nowhere else."""
+"""Settings that keep all files of podman and buildah in one folder of this machine."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import attrs
 from tests.services import leftovers, programs
 from tests.services.errors import MissingProgramError, ServiceError
 
-# crun refuses the hybrid control groups of many machines. The ulimits: root without CAP_SYS_RESOURCE cannot raise
-# its own. The host's network: podman's bridge and iptables chains would stay behind. Locks in files: those in
-# shared memory stay behind too, and are the same for every podman of the machine.
+# crun refuses the hybrid control groups of many machines. Ulimits: root without CAP_SYS_RESOURCE cannot raise
+# them. Network of the host: podman's bridge and iptables chains would stay behind. Locks in files: those in shared
+# memory stay behind too, and every podman of the machine shares them.
 CONTAINERS: Final = """\
 [containers]
 default_ulimits = ["nofile=20000:20000", "nproc=32768:32768"]
@@ -48,20 +48,20 @@ insecure = true
 """
 PODMAN_CGROUP: Final = "libpod_parent"
 BUILDAH_CGROUPS: Final = "buildah-buildah"
-"""What the control groups of podman's and buildah's RUN lines are called; they stay if the build is interrupted."""
+"""Prefix of the control groups of podman's and buildah's RUN lines; an interrupted build leaves them."""
 STOP_SECONDS: Final = 60
 
 
 @attrs.frozen(kw_only=True)
 class Containers:
-    """Settings for podman and buildah: *env* to start them with."""
+    """Settings for podman and buildah; *env* selects them."""
 
     env: Mapping[str, str]
     root: Path
 
 
 def _in_quotes(root: Path) -> str:
-    """Return *root* as it is written between the quotes of a TOML string."""
+    """Return *root* escaped for a TOML string, without the quotes."""
     return json.dumps(str(root))[1:-1]
 
 
@@ -78,11 +78,11 @@ def _end_containers(env: Mapping[str, str]) -> None:
 
 @contextlib.contextmanager
 def containers(root: Path, *, insecure: Sequence[str] = ()) -> Iterator[Containers]:
-    """Make settings for podman and buildah; when the block ends, end their containers and delete all they stored.
+    """Write settings for podman and buildah; at the end of the block, end their containers and delete their files.
 
     Args:
         root: The folder for settings, images and containers.
-        insecure: The registries (``localhost:5000``) to talk to without TLS.
+        insecure: The registries (``localhost:5000``) to use without TLS.
     """
     programs.need_root()
     (root / "tmp").mkdir(parents=True)
@@ -102,7 +102,7 @@ def containers(root: Path, *, insecure: Sequence[str] = ()) -> Iterator[Containe
     env = {
         **{variable: str(root / name) for variable, (name, _) in settings.items()},
         "PATH": programs.search_path(),
-        # buildah's working folders; an interrupted build leaves them.
+        # buildah's temporary folders; an interrupted build leaves them.
         "TMPDIR": str(root / "tmp"),
     }
     others = leftovers.cgroups(BUILDAH_CGROUPS)

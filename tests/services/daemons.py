@@ -1,8 +1,8 @@
-"""Start a daemon in namespaces of its own, wait until it answers, and stop it with all that it started.
+"""Daemons in private namespaces: start one, wait until it answers, stop it with all its processes.
 
-A daemon lives in private mount and PID namespaces: what it mounts and starts is seen by nobody else and ends
-with it, even if it is killed. It is killed when this process ends, however that happens. The thread that starts
-it must live as long as the daemon shall.
+A daemon runs in private mount and PID namespaces: its mounts and processes are invisible outside and end with it,
+even if it is killed. It is killed when this process ends for any reason. The thread that starts a daemon must live as
+long as the daemon.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SOCKET_PATH_LIMIT: Final = 104
 
 @attrs.frozen(kw_only=True)
 class Daemon:
-    """A daemon that runs."""
+    """A running daemon."""
 
     pid: int
     log: Path
@@ -42,7 +42,7 @@ def last_lines(log: Path, count: int = 20) -> str:
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody listens on at the moment."""
+    """Return a TCP port of 127.0.0.1 that is free at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -51,25 +51,25 @@ def free_port() -> int:
 
 
 def socket_path(path: Path) -> Path:
-    """Return *path* if a socket can have that name.
+    """Return *path* if it is a valid socket name.
 
     Raises:
-        ServiceError: The kernel takes no socket with so long a name.
+        ServiceError: The name is longer than the kernel allows.
     """
     if len(str(path)) > SOCKET_PATH_LIMIT:
-        message = f"{path} is too long a name for a socket: give the service a shorter root"
+        message = f"{path} is too long for a socket: give the service a shorter root"
         raise ServiceError(message)
     return path
 
 
 def answers(path: Path) -> bool:
-    """Return whether somebody listens on the unix socket *path*."""
+    """Return whether the unix socket *path* accepts connections."""
     with socket.socket(socket.AF_UNIX) as probe:
         return probe.connect_ex(str(path)) == 0
 
 
 def _child(pid: int) -> int:
-    """Return the id, here, of the first process in the PID namespace that *pid* made; 0 if it is not there yet."""
+    """Return the ID, in this namespace, of the first process in the PID namespace of *pid*; 0 if none exists yet."""
     try:
         return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
     except (OSError, IndexError):
@@ -86,7 +86,7 @@ def _stop(outer: subprocess.Popen[bytes]) -> None:
     if outer.poll() is None:
         outer.kill()
     outer.wait()
-    # The kernel kills the rest of a namespace a moment after its maker.
+    # The kernel kills the rest of a namespace a moment after its first process.
     deadline = time.monotonic() + STOP_SECONDS
     while inner and Path(f"/proc/{inner}").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -106,11 +106,11 @@ def daemon(
 
     Args:
         argv: The daemon and its arguments.
-        log: The file for what it prints.
-        ready: Whether it can be asked already.
-        env: What to set on top of this process's environment.
-        private_run: Whether it gets an empty ``/run``, for the files that it keeps there whatever it is told.
-        timeout: How many seconds it has to become ready.
+        log: The file for its output.
+        ready: Return whether the daemon answers.
+        env: Variables to add to this process's environment.
+        private_run: Whether it gets an empty ``/run``, for files whose path cannot be configured.
+        timeout: Seconds until it must be ready.
 
     Raises:
         ServiceError: It ended or did not become ready; with the last lines of its log.

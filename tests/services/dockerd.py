@@ -1,4 +1,4 @@
-"""Docker daemons, each with all its state in one folder, and the command line that belongs to it."""
+"""Docker daemons, each with all its files in one folder, and the matching command line."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.services import daemons, leftovers, packages, programs
 from tests.services.errors import MissingProgramError
 
 Which = Literal["debian", "trixie", "sid"]
-"""debian: the installed one (20.10 in Debian 12); otherwise that suite's."""
+"""debian: the installed version (20.10 in Debian 12); otherwise the version of that suite."""
 
 SYSTEM_CLIENT: Final = Path("/usr/bin/docker")
-"""The client that belongs to Debian's dockerd. Another may come before it on ``PATH``."""
+"""The client of Debian's dockerd; another one may come before it on ``PATH``."""
 
-# No bridge, no packet filter: nothing of the machine's network is touched. RUN has the host's network or none.
+# No bridge and no packet filter, so that the machine's network stays as it is. RUN has the host's network or none.
 SETTINGS: Final = (
     "--bridge=none",
     "--iptables=false",
@@ -36,7 +36,7 @@ SETTINGS: Final = (
 
 @attrs.frozen(kw_only=True)
 class Dockerd:
-    """A docker daemon that runs: *env* leads docker to it, with the right docker first on ``PATH``."""
+    """A running docker daemon; *env* makes docker use it, with the matching docker first on ``PATH``."""
 
     env: Mapping[str, str]
     socket: Path
@@ -69,7 +69,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 def _is_ready(path: Path) -> bool:
-    """Return whether the daemon answers: it listens before it does."""
+    """Return whether the daemon answers; it listens earlier."""
     connection = _UnixConnection(path)
     try:
         connection.request("GET", "/_ping")
@@ -87,13 +87,13 @@ def _programs(which: Which, root: Path) -> _Programs:
     if not SYSTEM_CLIENT.exists():
         program = str(SYSTEM_CLIENT)
         raise MissingProgramError(program, "apt-get install docker.io")
-    # Otherwise 20.10 writes one to /etc/docker.
+    # Without this, 20.10 writes a key to /etc/docker.
     key = {"deprecated-key-path": str(root / "key.json")}
     return _Programs(client=SYSTEM_CLIENT, daemon=programs.find("dockerd"), settings=key)
 
 
 def client_folder(root: Path, client: Path, *, buildx: Path | None = None) -> dict[str, str]:
-    """Make a folder with *client* as ``docker`` and one with docker's settings; return the variables for both."""
+    """Create a folder with *client* as ``docker`` and one with docker's settings; return the variables for both."""
     bin_dir, settings = root / "bin", root / "config"
     plugins = settings / "cli-plugins"
     bin_dir.mkdir(parents=True)
@@ -113,13 +113,13 @@ def dockerd(
     buildx: packages.Suite | None = None,
     insecure: Sequence[str] = (),
 ) -> Iterator[Dockerd]:
-    """Run a docker daemon that keeps everything in the folder *root* until the block ends.
+    """Run a docker daemon until the block ends, with all its files in the folder *root*.
 
     Args:
         root: The daemon's folder.
         which: The daemon and its client.
-        buildx: The suite whose buildx plug-in the client gets; none without.
-        insecure: Registries to talk to without TLS, beyond those of this machine, which docker trusts anyhow.
+        buildx: The suite of the client's buildx plug-in; none by default.
+        insecure: Registries to use without TLS, besides those of this machine, which docker always trusts.
     """
     programs.need_root()
     programs.find("runc")

@@ -1,4 +1,4 @@
-"""One environment out of several services'."""
+"""The environment for a command that uses several services."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 
 def merged(*environments: Mapping[str, str]) -> dict[str, str]:
-    """Return all *environments* in one: of a variable in several the first counts; the search paths are joined."""
+    """Return *environments* merged: the first value of a variable wins; search paths are joined."""
     paths = [path for environment in environments for path in environment.get("PATH", "").split(os.pathsep) if path]
-    # What is special to a service comes first in its path: keep the first ones' before the later ones' commons.
+    # A service's special folders come first in its path; keep them before the folders that every path has.
     common = set(os.environ.get("PATH", "").split(os.pathsep))
     ordered = [*(path for path in paths if path not in common), *(path for path in paths if path in common)]
     whole: dict[str, str] = {}

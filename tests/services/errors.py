@@ -1,21 +1,21 @@
-"""What a service raises.
+"""The errors of services.
 
 ::
 
     Exception
-    └── ServiceError             a service did what it should not, or did not do what it should
-        └── MissingProgramError  a program that it needs is not on this machine
+    └── ServiceError             a service failed
+        └── MissingProgramError  a program that it needs is missing
 """
 
 from __future__ import annotations
 
 
 class ServiceError(Exception):
-    """A service did not start, answer or stop as it should."""
+    """A service failed to start, answer or stop."""
 
 
 class MissingProgramError(ServiceError):
-    """A program is not on this machine: a test that needs it is skipped, or fails if it is required."""
+    """A program is missing on this machine: a test that needs it is skipped, or fails if the program is required."""
 
     def __init__(self, program: str, hint: str = "") -> None:
         self.program = program

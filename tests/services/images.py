@@ -1,4 +1,4 @@
-"""Tiny images, made without an engine: a static busybox as an OCI layout, brought to a registry by skopeo."""
+"""Tiny images, written without an engine: a static busybox as an OCI layout, pushed to a registry by skopeo."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ APPLETS: Final = (
 )
 ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 SERVER_PATH: Final = "opt/tritonserver/bin/tritonserver"
-# Takes of tritonserver's options the only one that a web server without models can honour.
+# Of tritonserver's options it reads the port only; a web server without models can honor no other.
 SERVER: Final = """\
 #!/bin/sh
 port=8000
 for option; do case $option in --http-port=*) port=${option#*=} ;; esac; done
 echo "stand-in server on port $port"
 /bin/httpd -f -p "127.0.0.1:$port" -h /srv &
-# A first process that does not handle it is deaf to SIGTERM.
+# Without a handler, the first process of a container ignores SIGTERM.
 trap 'kill $!' TERM
 wait
 """
@@ -66,10 +66,10 @@ def busybox_layout(layout: Path, *, tag: str = "latest", server: bool = False) -
     Args:
         layout: The folder to make.
         tag: The image's name in the layout.
-        server: Whether it has a ``tritonserver`` that says that it is ready, and nothing else.
+        server: Whether it has a ``tritonserver`` that only reports that it is ready.
 
     Raises:
-        MissingProgramError: There is no static busybox on this machine.
+        MissingProgramError: This machine has no static busybox.
     """
     busybox = programs.find("busybox", hint="apt-get install busybox-static").read_bytes()
     if b"/lib64/ld-linux" in busybox[:4096]:
@@ -118,8 +118,8 @@ def push(layout: Path, host: str, name: str, *, tag: str = "latest") -> str:
 
 
 def docker_archive(source: str, archive: Path, name: str) -> Path:
-    """Write the image *source*, in skopeo's words (``oci-archive:PATH``), as the docker archive *archive*."""
-    archive.unlink(missing_ok=True)  # skopeo adds to none that is there.
+    """Write the image *source*, as skopeo spells it (``oci-archive:PATH``), to the docker archive *archive*."""
+    archive.unlink(missing_ok=True)  # skopeo does not add to an existing archive.
     skopeo = programs.find("skopeo")
     target = f"docker-archive:{archive}:{name}"
     programs.run([str(skopeo), "copy", "--src-tls-verify=false", source, target], timeout=600)
@@ -127,7 +127,7 @@ def docker_archive(source: str, archive: Path, name: str) -> Path:
 
 
 def digest(reference: str) -> str:
-    """Return the digest of the manifest that a registry of this machine has under *reference*."""
+    """Return the digest of the manifest that a registry of this machine stores as *reference*."""
     skopeo = programs.find("skopeo")
     inspect = [str(skopeo), "inspect", "--tls-verify=false", "--format", "{{.Digest}}", f"docker://{reference}"]
     return programs.run(inspect).strip()

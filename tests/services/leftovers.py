@@ -1,4 +1,4 @@
-"""What a service may leave on the machine: look for it, and clear it away."""
+"""Leftovers of services on the machine: find and remove them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CGROUPS: Final = Path("/sys/fs/cgroup")
 
 @attrs.frozen(kw_only=True)
 class Machine:
-    """The parts of the machine's state that container programs change; of control groups those of this process."""
+    """The state of the machine that container programs change; of control groups only those of this process."""
 
     cgroups: frozenset[str]
     links: frozenset[str]
@@ -30,12 +30,12 @@ class Machine:
 
 
 def cgroup_prefix(pid: int) -> str:
-    """Return what the names of all control groups of the services start with that the process *pid* has started."""
+    """Return the prefix of all control groups of the services that the process *pid* starts."""
     return f"tritonbuild-{pid}-"
 
 
 def cgroup_name(service: str) -> str:
-    """Return a new name for the control group of *service*, so that it can be told from others and cleared away."""
+    """Return a new name for the control group of *service*, so that it can be recognized and removed."""
     return f"{cgroup_prefix(os.getpid())}{service}-{secrets.token_hex(4)}"
 
 
@@ -71,7 +71,7 @@ def machine() -> Machine:
 
 
 def changes(before: Machine, after: Machine) -> tuple[str, ...]:
-    """Return, in words, what *after* has that *before* has not."""
+    """Return descriptions of the differences between *before* and *after*."""
     found = [
         f"{name}: {item}"
         for name in ("cgroups", "links")
@@ -86,7 +86,7 @@ def changes(before: Machine, after: Machine) -> tuple[str, ...]:
 
 
 def _stands_in(pid: int, root: str) -> bool:
-    """Return whether the process's folder, its root or the file system that is mounted there is in *root*."""
+    """Return whether the process's working folder, its root or the file system mounted there is in *root*."""
     process = Path(f"/proc/{pid}")
     with contextlib.suppress(OSError):
         if any(f"{(process / name).readlink()}/".startswith(f"{root}/") for name in ("cwd", "root")):
@@ -98,7 +98,7 @@ def _stands_in(pid: int, root: str) -> bool:
 
 
 def users_of(root: Path) -> tuple[processes.Process, ...]:
-    """Return the processes that name the folder *root* in their command line, stand in it or run from images in it."""
+    """Return the processes that have the folder *root* in their command line, run in it or use images in it."""
     prefix, ours = str(root.resolve()), processes.ancestors()
     return tuple(
         row
@@ -108,7 +108,7 @@ def users_of(root: Path) -> tuple[processes.Process, ...]:
 
 
 def clear_cgroups(name: str) -> None:
-    """Remove the control groups *name*, one per controller, and those in them; one that is in use stays."""
+    """Remove the control groups *name*, one per controller, and those inside them; a group in use stays."""
     for top in (CGROUPS, *CGROUPS.iterdir()):
         group = top / name
         if not group.is_dir():
@@ -119,7 +119,7 @@ def clear_cgroups(name: str) -> None:
 
 
 def clear(root: Path) -> None:
-    """End the processes that use the folder *root*, unmount what is mounted in it and remove it."""
+    """End the processes that use the folder *root*, unmount all mounts in it and remove it."""
     deadline = time.monotonic() + 10
     while (rows := users_of(root)) and time.monotonic() < deadline:
         for row in rows:

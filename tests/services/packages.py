@@ -1,7 +1,7 @@
-"""Docker and its registry from other suites of the distribution, unpacked beside the system's and never installed.
+"""Docker and its registry from other suites of the distribution, unpacked and never installed.
 
-The mirror is the one this machine's own sources name. The package lists and all else that apt keeps stay in the
-cache, so that nothing of the machine changes.
+The mirror is the one in this machine's apt sources. apt's package lists and other files stay in the cache, so that the
+machine does not change.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _mirror() -> str:
     """Return the address of the Debian mirror that this machine uses.
 
     Raises:
-        MissingProgramError: It uses none.
+        MissingProgramError: It uses no mirror.
     """
     for line in programs.run([programs.find("apt-get"), *TARGETS]).splitlines():
         origin, component, address = line.split(" ", 2)
@@ -68,7 +68,7 @@ def _unpack(suite: Suite, names: tuple[str, ...], folder: Path) -> None:
 
 
 def docker(suite: Suite, *, cache: Path | None = None) -> Path:
-    """Return the folder with docker of *suite*: ``usr/bin/docker``, ``usr/sbin/dockerd`` and what they need.
+    """Return the folder with docker of *suite*: ``usr/bin/docker``, ``usr/sbin/dockerd`` and their programs.
 
     The first call downloads 75 MB and unpacks 300 MB; it takes 15 s. Later ones find them in *cache*.
     """
@@ -82,7 +82,7 @@ def buildx(suite: Suite, *, cache: Path | None = None) -> Path:
 
 
 def registry(suite: Suite, *, cache: Path | None = None) -> Path:
-    """Return the registry of *suite*; trixie's hashes three times as fast as the one before, with the processor's help.
+    """Return the registry of *suite*; trixie's uses the processor's SHA instructions and hashes three times as fast.
 
     The first call downloads 6 MB.
     """

@@ -1,4 +1,4 @@
-"""The process table, and what of a marked command is left in it."""
+"""The process table, and the processes of a marked command in it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Process:
 def _read(entry: Path) -> Process | None:
     try:
         argv = tuple((entry / "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1])
-        # The program's name, in brackets, may hold blanks and brackets of its own.
+        # The program's name, in brackets, may contain blanks and brackets.
         state, parent = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[:2]
     except OSError:  # It ended meanwhile.
         return None
@@ -32,13 +32,13 @@ def _read(entry: Path) -> Process | None:
 
 
 def table() -> tuple[Process, ...]:
-    """Return all processes, those in other PID namespaces too, without the ended ones nobody has waited for."""
+    """Return all processes, also those in other PID namespaces, without zombies."""
     rows = (_read(entry) for entry in Path("/proc").iterdir() if entry.name.isdigit())
     return tuple(row for row in rows if row is not None)
 
 
 def ancestors() -> frozenset[int]:
-    """Return the ids of this process and of all above it."""
+    """Return the IDs of this process and of its ancestors."""
     parents = {row.pid: row.parent for row in table()}
     pid, found = os.getpid(), set[int]()
     while pid and pid not in found:
@@ -48,13 +48,13 @@ def ancestors() -> frozenset[int]:
 
 
 def marked(marker: str) -> tuple[Process, ...]:
-    """Return the processes with *marker* in their command line, but for this one and those above it."""
+    """Return the processes with *marker* in their command line, except this one and its ancestors."""
     ours = ancestors()
     return tuple(row for row in table() if row.pid not in ours and any(marker in word for word in row.argv))
 
 
 def descendants(pid: int) -> tuple[Process, ...]:
-    """Return the processes that *pid* started, that these started, and so on."""
+    """Return the descendants of *pid*."""
     rows, found = table(), {pid}
     while more := {row.pid for row in rows if row.parent in found} - found:
         found |= more
@@ -62,12 +62,12 @@ def descendants(pid: int) -> tuple[Process, ...]:
 
 
 def a_day() -> str:
-    """Return about a day in seconds, as nobody else writes it: for ``RUN sleep``, `wait_for` and `left`."""
+    """Return about a day in seconds, spelled uniquely: for ``RUN sleep``, `wait_for` and `left`."""
     return f"{86000 + secrets.randbelow(999)}.{secrets.randbelow(1 << 40)}"
 
 
 def wait_for(marker: str, *, timeout: float = 30) -> tuple[Process, ...]:
-    """Wait until a process has *marker* in its command line; return such processes, none after *timeout* s."""
+    """Wait until a process has *marker* in its command line; return such processes, or none after *timeout* seconds."""
     deadline = time.monotonic() + timeout
     while not (rows := marked(marker)) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -75,7 +75,7 @@ def wait_for(marker: str, *, timeout: float = 30) -> tuple[Process, ...]:
 
 
 def left(marker: str, *, timeout: float = 10) -> tuple[Process, ...]:
-    """Wait until no process has *marker* in its command line; return those that do after *timeout* seconds.
+    """Wait until no process has *marker* in its command line; return those that still have it after *timeout* seconds.
 
     To prove that an interrupt ends a build's processes, ``RUN sleep`` for `a_day`, `wait_for` it, interrupt, and
     assert that nothing is left.
@@ -89,7 +89,7 @@ def left(marker: str, *, timeout: float = 10) -> tuple[Process, ...]:
 def descendants_left(before: frozenset[int], *, timeout: float = 10) -> tuple[Process, ...]:
     """Wait until this process's descendants are those in *before*; return the others after *timeout* seconds.
 
-    A daemon that detached itself is no descendant any more: use `left` with a marker for those.
+    A daemon that detached itself is no longer a descendant; for daemons, use `left` with a marker.
     """
     deadline = time.monotonic() + timeout
     while (

@@ -1,4 +1,4 @@
-"""Find programs and run them to their end."""
+"""Programs of this machine: find one, run one to its end."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from typing import Final
 from tests.services.errors import MissingProgramError, ServiceError
 
 SBIN: Final = "/usr/sbin:/sbin"
-"""Where Debian keeps dockerd, iptables and runc: not on everybody's ``PATH``."""
+"""Debian's folders of dockerd, iptables and runc, which are not on every user's ``PATH``."""
 
 
 def search_path(*first: Path) -> str:
-    """Return a ``PATH`` of the folders *first*, this process's own and ``sbin``."""
+    """Return a ``PATH`` of the folders *first*, this process's ``PATH``, and ``sbin``."""
     return os.pathsep.join([*map(str, first), os.environ.get("PATH", os.defpath), SBIN])
 
 
 def find(program: str, *, hint: str = "") -> Path:
-    """Return where *program* is.
+    """Return the path of *program*.
 
     Raises:
-        MissingProgramError: It is nowhere on the search path.
+        MissingProgramError: It is not on the search path.
     """
     found = shutil.which(program, path=search_path())
     if found is None:
@@ -36,7 +36,7 @@ def need_root() -> None:
     """Raise unless this process may mount and make namespaces.
 
     Raises:
-        MissingProgramError: It is not root's.
+        MissingProgramError: It does not run as root.
     """
     if os.geteuid() != 0:
         program = "root"
@@ -51,10 +51,10 @@ def run(
     stdin: str | None = None,
     cwd: Path | None = None,
 ) -> str:
-    """Run *argv* with *env* on top of this process's environment and return what it prints on stdout.
+    """Run *argv* with *env* added to this process's environment and return its stdout.
 
     Raises:
-        ServiceError: It ended with another code than 0 or not in *timeout* seconds; with all it printed.
+        ServiceError: It failed, or ran longer than *timeout* seconds; the message has its output.
     """
     words = [str(word) for word in argv]
     try:
@@ -79,10 +79,10 @@ def run(
 
 
 def find_in(env: Mapping[str, str], program: str) -> str:
-    """Return where *program* is for a child that is started with *env*.
+    """Return the path of *program* for a child that is started with *env*.
 
     Raises:
-        MissingProgramError: It is nowhere on that child's search path.
+        MissingProgramError: It is not on that child's search path.
     """
     found = shutil.which(program, path=env.get("PATH", search_path()))
     if found is None:

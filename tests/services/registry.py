@@ -1,4 +1,4 @@
-"""A registry (Docker's distribution): plain HTTP and without passwords, or with either."""
+"""A registry (Docker's distribution), optionally with TLS and passwords."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ LISTENING: Final = re.compile(r"listening on 127\.0\.0\.1:(\d+)")
 
 @attrs.frozen(kw_only=True)
 class Registry:
-    """A registry that runs. Its log, an access log too, tells which blobs were asked for, moved and mounted."""
+    """A running registry. Its log includes the access log, which shows the blobs that were requested and mounted."""
 
     host: str
     process: daemons.Daemon
@@ -65,14 +65,14 @@ def registry(
     passwords: str = "",
     name: str = "localhost",
 ) -> Iterator[Registry]:
-    """Run a registry that keeps everything in the folder *root* until the block ends.
+    """Run a registry until the block ends, with all its files in the folder *root*.
 
     Args:
-        root: The folder to make.
-        program: The system's by default.
-        tls: Its certificate, if it is to have TLS.
-        passwords: Lines `USER:HASH` of bcrypt, if it is to ask for one.
-        name: What it is called, which has to lead to this machine.
+        root: The folder to create.
+        program: The registry's program; the system's by default.
+        tls: Its certificate; plain HTTP by default.
+        passwords: Lines `USER:HASH` of bcrypt; no login by default.
+        name: Its host name, which must resolve to this machine.
     """
     program = program or programs.find("docker-registry")
     root.mkdir(parents=True)
@@ -83,7 +83,7 @@ def registry(
         (root / "passwords").write_text(passwords)
         text += PASSWORDS.format(passwords=root / "passwords")
     config.write_text(text)
-    # Its own choice of a port, read from the log, is free for certain; one chosen here may be gone by then.
+    # The port that the registry chooses, read from its log, is free; a port chosen here may be taken by then.
     argv = [str(program), "serve", str(config)]
     env = {"OTEL_TRACES_EXPORTER": "none"}
     try:

@@ -1,4 +1,4 @@
-"""Run an image that was made, and ask the server in it."""
+"""The server of a built image, run in a container."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class Server:
     env: Mapping[str, str]
 
     def logs(self) -> str:
-        """Return what the server has printed, on stdout and on stderr."""
+        """Return the server's output, of stdout and stderr."""
         return _logs(self.env, self.runner, self.container)
 
     def get(self, path: str, *, timeout: float = 10) -> bytes:
         """Return the answer to ``GET`` *path*.
 
         Raises:
-            OSError: The server does not answer, or not with success.
+            OSError: The server does not answer, or answers with an error.
         """
         with urllib.request.urlopen(self.url + path, timeout=timeout) as answer:
             content = answer.read()
@@ -50,18 +50,18 @@ class Server:
 
 
 def load(env: Mapping[str, str], runner: Runner, archive: Path) -> str:
-    """Load an image from *archive* into the runner's store; return its name, or its id if it has none.
+    """Load an image from *archive* into the runner's store; return its name, or its ID if it has none.
 
-    podman and nerdctl take docker and OCI archives, docker (20.10, 26 and 28 with its own store) the former only:
-    `tests.services.images.docker_archive` makes one of the other.
+    podman and nerdctl accept docker and OCI archives; docker (20.10, 26 and 28 with its own store) accepts only docker
+    archives, which `tests.services.images.docker_archive` writes.
 
     Raises:
-        ServiceError: It cannot be loaded.
+        ServiceError: The image cannot be loaded.
     """
     printed = programs.run([_program(env, runner), "load", "--input", archive], env=env, timeout=600)
     found = LOADED.search(printed)
     if found is None:
-        message = f"{runner} load does not say what it loaded: {printed!r}"
+        message = f"{runner} load printed no loaded image: {printed!r}"
         raise ServiceError(message)
     return found[1]
 
@@ -71,7 +71,7 @@ def _program(env: Mapping[str, str], runner: Runner) -> str:
 
 
 def _logs(env: Mapping[str, str], runner: Runner, container: str) -> str:
-    # stderr too: sh, since the runners print the container's stderr on theirs.
+    # sh merges both streams: the runners print the container's stderr on stderr.
     words = ["sh", "-c", '"$@" 2>&1', "sh", _program(env, runner), "logs", container]
     with contextlib.suppress(ServiceError):
         return programs.run(words, env=env)
@@ -127,16 +127,16 @@ def serve(
     """Run ``tritonserver`` of *image* on the host's network until the block ends, and wait until it is ready.
 
     Args:
-        env: The engine's environment, which leads the runner to it.
+        env: The environment that makes the runner use the engine.
         runner: The program that runs containers.
         image: The image, which must be in the runner's store.
         models: The model repository.
-        arguments: What to tell the server besides ports and models.
-        options: What to tell the runner besides ("--user=1000").
-        timeout: How many seconds it has to become ready.
+        arguments: Further arguments of the server.
+        options: Further arguments of the runner ("--user=1000").
+        timeout: Seconds until it must be ready.
 
     Raises:
-        ServiceError: It ended or did not become ready; with all it printed.
+        ServiceError: It ended or did not become ready; the message has its output.
     """
     port, name = daemons.free_port(), f"tritonbuild-{secrets.token_hex(4)}"
     words = [

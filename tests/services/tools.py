@@ -17,7 +17,7 @@ BUILDKIT: Final = "github.com/moby/buildkit"
 NERDCTL: Final = "github.com/containerd/nerdctl/v2"
 TIMEOUT: Final = 3600
 GO_FOLDER: Final = Path("/usr/local/go/bin")
-"""Where Go's own archives are unpacked, which is seldom on ``PATH``."""
+"""The usual folder of Go's official archives, which is seldom on ``PATH``."""
 
 
 def _go() -> Path:
@@ -39,7 +39,7 @@ def _compile(folder: Path) -> None:
     def version(module: str) -> str:
         return programs.run([go, "list", "-m", "-f", "{{.Version}}", module], cwd=MODULE).strip()
 
-    # What their own build scripts set: built as somebody's dependency, they do not know their versions.
+    # Their build scripts set these versions; built as dependencies, the programs would not know them.
     stamps = f"-X {BUILDKIT}/version.Version={version(BUILDKIT)} -X {NERDCTL}/pkg/version.Version={version(NERDCTL)}"
     flags = ["-mod=readonly", "-trimpath", "-buildvcs=false", f"-ldflags=-s -w {stamps}"]
     env = {"CGO_ENABLED": "0", "GOBIN": str(folder), "GOFLAGS": ""}
@@ -50,10 +50,10 @@ def build(cache: Path | None = None) -> Path:
     """Return the folder with ``buildctl``, ``buildkitd`` and ``nerdctl``.
 
     The first call compiles them, 2.5 minutes on two processors; later ones find them in *cache*, by the versions
-    and sums of all that they are made of.
+    and checksums of all their modules.
 
     Raises:
-        MissingProgramError: They are not in the cache and there is no Go compiler.
+        MissingProgramError: They are not in the cache, and no Go compiler was found.
         ServiceError: They do not compile.
     """
     return caches.made((cache or caches.cache_folder()) / f"go-{_fingerprint()}", _compile)
