@@ -94,6 +94,8 @@ class Builder:
             )
         for name, image in (("full", full), ("base", base)):
             self._report(f"{name}: {image.name} is {image.manifest.digest[:19]}, {len(image.layers)} layers")
+            for note in image.notes:
+                self._report(f"{name}: {note}")
         return full, base
 
     def plan(

@@ -11,18 +11,13 @@ import attrs
 from tritonbuild.embedded.plan import ImagePlan
 from tritonbuild.layers.writing import Written
 from tritonbuild.oci import descriptors
-from tritonbuild.oci.descriptors import Descriptor, digest_of, to_json
+from tritonbuild.oci.descriptors import Descriptor, digest_of, platform_document, to_json
 from tritonbuild.oci.images import SourceImage
 from tritonbuild.oci.targets import Image
 
 BASE_NAME: Final = "org.opencontainers.image.base.name"
 BASE_DIGEST: Final = "org.opencontainers.image.base.digest"
 CREATED: Final = "org.opencontainers.image.created"
-_TYPES: Final = {
-    descriptors.DOCKER_LAYER: descriptors.LAYER_GZIP,
-    "application/vnd.docker.image.rootfs.diff.tar": descriptors.LAYER,
-    "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip": descriptors.LAYER_GZIP,
-}
 
 
 def moment(seconds: int) -> str:
@@ -47,9 +42,7 @@ def compose(
     """
     when = moment(plan.created)
     new = tuple(Descriptor(media_type=one.media_type, digest=one.digest, size=one.size) for one in written)
-    below = tuple(
-        attrs.evolve(one, media_type=_TYPES.get(one.media_type, one.media_type), annotations={}) for one in base.layers
-    )
+    below = tuple(attrs.evolve(one, annotations={}) for one in base.layers)
     config_content = to_json(_config(plan, base, written, when))
     config = Descriptor(media_type=descriptors.CONFIG, digest=digest_of(config_content), size=len(config_content))
     manifest_content = to_json(
@@ -101,12 +94,13 @@ def _config(plan: ImagePlan, base: SourceImage, written: Sequence[Written], when
     for name, more in (("ExposedPorts", request.ports), ("Volumes", request.volumes)):
         if more:
             runtime[name] = dict(sorted({**(runtime.get(name) or {}), **{one: {} for one in more}}.items()))
-    history = list(base.config.get("history") or ())
+    history = [dict(one) for one in base.history]
     history += [
         {"created": when, "created_by": f"tritonbuild: {layer.title}", "comment": request.title}
         for layer in plan.layers
     ]
-    facts = {name: base.config[name] for name in ("architecture", "os", "variant", "os.version") if name in base.config}
+    facts = {name: base.config[name] for name in ("variant", "os.version") if base.config.get(name)}
+    facts |= platform_document(base.platform)
     return {
         **facts,
         "created": when,

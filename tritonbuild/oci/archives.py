@@ -5,16 +5,19 @@ https://github.com/moby/docker-image-spec/blob/main/spec.md#combined-image-json-
 
 from __future__ import annotations
 
+import hashlib
+import re
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 
 from tritonbuild.errors import InvalidInputError
-from tritonbuild.oci import descriptors
-from tritonbuild.oci.descriptors import Descriptor, broken, descriptor, from_json, to_json, verified
+from tritonbuild.oci import descriptors, documents
+from tritonbuild.oci.descriptors import Descriptor, broken, to_json, verified
+from tritonbuild.oci.documents import Document
 from tritonbuild.oci.files import FileSource, chunks, document_of, no_room, open_files
 from tritonbuild.oci.layouts import (
     INDEX_FILE,
@@ -32,6 +35,9 @@ from tritonbuild.reference import Reference, parse_reference
 
 _BLOCK: Final = 512
 _MANIFEST: Final = "manifest.json"
+_COMPRESSED: Final = {b"\x1f\x8b": descriptors.LAYER_GZIP, b"\x28\xb5\x2f\xfd": descriptors.LAYER_ZSTD}
+"""The first bytes of compressed layers."""
+_CRANE: Final = re.compile(r"(?:sha256:)?([0-9a-f]{64})\.tar\.gz", re.ASCII)
 
 
 def open_origin(files: FileSource) -> LayoutOrigin | DockerOrigin:
@@ -57,9 +63,10 @@ class DockerOrigin:
     """
 
     def __init__(self, files: FileSource) -> None:
-        self.files = files
         self.name = str(files.path)
+        self._files = files
         self._names: dict[str, str] = {}
+        self._digests: dict[str, str] = {}
         self._documents: dict[str, bytes] = {}
 
     def read(self, blob: Descriptor, start: int, stop: int) -> Iterator[bytes]:
@@ -69,7 +76,7 @@ class DockerOrigin:
             return
         if blob.digest not in self._names:
             raise broken(self.name, f"it has no blob {blob.digest}")
-        yield from self.files.read(self._names[blob.digest], start, stop)
+        yield from self._files.read(self._names[blob.digest], start, stop)
 
     def manifest(self, wanted: str) -> tuple[Descriptor, bytes]:
         """Return the manifest of an image.
@@ -84,37 +91,52 @@ class DockerOrigin:
         return found, self._documents[found.digest]
 
     def _images(self) -> list[tuple[Descriptor, set[str]]]:
-        content = document_of(self.files, _MANIFEST) or b""
-        entries = from_json(b'{"images":' + content + b"}", what=f"{_MANIFEST} of {self.name}")["images"]
-        return [(self._image(entry), set(entry.get("RepoTags") or ())) for entry in entries]
+        content = document_of(self._files, _MANIFEST) or b""
+        entries = documents.parse_list(content, f"{_MANIFEST} of {self.name}")
+        return [(self._image(entry), {*entry.texts("RepoTags")}) for entry in entries]
 
-    def _image(self, entry: Mapping[str, Any]) -> Descriptor:
-        config_name, layers = str(entry.get("Config", "")), entry.get("Layers") or []
-        raw = document_of(self.files, config_name)
+    def _image(self, entry: Document) -> Descriptor:
+        """Return the descriptor of a manifest that is made for the image *entry*."""
+        config_name, names = entry.text("Config"), entry.texts("Layers")
+        raw = document_of(self._files, _inside(entry, config_name))
         if raw is None:
             raise broken(self.name, f"it has no {config_name!r}")
-        config = from_json(raw, what=f"{config_name} of {self.name}")
-        diff_ids = (config.get("rootfs") or {}).get("diff_ids") or []
-        if len(diff_ids) != len(layers):
-            raise broken(self.name, f"it lists {len(layers)} layers, and {len(diff_ids)} diff IDs")
-        blobs = []
-        for name, diff_id in zip(layers, diff_ids, strict=True):
-            size = self.files.size(name)
-            if size is None:
-                raise broken(self.name, f"it has no {name!r}")
-            document = {"mediaType": descriptors.LAYER, "digest": diff_id, "size": size}
-            blob = descriptor(document, what=self.name)
-            self._names[blob.digest] = name
-            blobs.append(blob.document())
-        digest = self._document(raw)
+        config = documents.parse(raw, f"{config_name} of {self.name}")
+        diff_ids = config.object("rootfs").digests("diff_ids")
+        if len(diff_ids) != len(names):
+            raise broken(self.name, f"it lists {len(names)} layers, and {len(diff_ids)} diff IDs")
+        layers = [self._layer(_inside(entry, name), diff_id) for name, diff_id in zip(names, diff_ids, strict=True)]
         manifest = {
             "schemaVersion": 2,
             "mediaType": descriptors.MANIFEST,
-            "config": {"mediaType": descriptors.CONFIG, "digest": digest, "size": len(raw)},
-            "layers": blobs,
+            "config": {"mediaType": descriptors.CONFIG, "digest": self._document(raw), "size": len(raw)},
+            "layers": [layer.document() for layer in layers],
         }
         content = to_json(manifest)
         return Descriptor(media_type=descriptors.MANIFEST, digest=self._document(content), size=len(content))
+
+    def _layer(self, name: str, diff_id: str) -> Descriptor:
+        """Return the descriptor of the layer in the file *name*, which is a tar, or one that is compressed."""
+        size = self._files.size(name)
+        if size is None:
+            raise broken(self.name, f"it has no {name!r}")
+        start = b"".join(self._files.read(name, 0, min(size, 4)))
+        media_type = next((kind for magic, kind in _COMPRESSED.items() if start.startswith(magic)), descriptors.LAYER)
+        digest = diff_id if media_type == descriptors.LAYER else self._digest(name, size)
+        self._names[digest] = name
+        return Descriptor(media_type=media_type, digest=digest, size=size)
+
+    def _digest(self, name: str, size: int) -> str:
+        """Return the digest of the compressed layer *name*: crane's file name has it; other layers are read."""
+        named = _CRANE.fullmatch(name)
+        if named:
+            return f"sha256:{named[1]}"
+        if name not in self._digests:
+            digest = hashlib.sha256()
+            for chunk in self._files.read(name, 0, size):
+                digest.update(chunk)
+            self._digests[name] = f"sha256:{digest.hexdigest()}"
+        return self._digests[name]
 
     def _document(self, content: bytes) -> str:
         digest = descriptors.digest_of(content)
@@ -137,8 +159,8 @@ def to_layout(saved: Path, target: Path, tags: Sequence[str]) -> None:
         saved.replace(target)
         return
     manifest, content = origin.manifest("")
-    document = from_json(content, what=f"{_MANIFEST} of {origin.name}")
-    blobs = [descriptor(one, what=origin.name) for one in (document["config"], *document["layers"])]
+    document = documents.parse(content, origin.name)
+    blobs = [documents.descriptor(one) for one in (document.object("config"), *document.objects("layers"))]
     with target.open("wb") as out:
         for blob in {blob.digest: blob for blob in (*blobs, manifest)}.values():
             content_of = verified(origin.read(blob, 0, blob.size), blob, what=f"{blob.digest[:19]} of {origin.name}")
@@ -146,6 +168,13 @@ def to_layout(saved: Path, target: Path, tags: Sequence[str]) -> None:
         for name, content in ((LAYOUT_FILE, LAYOUT), (INDEX_FILE, index_of(named(manifest, tags)))):
             _member(out, name, [content], len(content))
         out.write(bytes(2 * _BLOCK))
+
+
+def _inside(entry: Document, name: str) -> str:
+    """Return *name*, a file of the archive; it may be a folder on disk, whose files alone count."""
+    if name.startswith("/") or ".." in name.split("/"):
+        entry.fail(f"{name!r} is outside of it")
+    return name
 
 
 class ArchiveTarget:

@@ -13,7 +13,6 @@ from typing import Any, Final, Protocol
 import attrs
 
 from tritonbuild.errors import TritonBuildError
-from tritonbuild.reference import is_digest
 
 INDEX: Final = "application/vnd.oci.image.index.v1+json"
 MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
@@ -24,8 +23,18 @@ LAYER_ZSTD: Final = f"{LAYER}+zstd"
 EMPTY: Final = "application/vnd.oci.empty.v1+json"
 DOCKER_INDEX: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
-DOCKER_LAYER: Final = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+_DOCKER_LAYER: Final = "application/vnd.docker.image.rootfs"
+OCI_LAYERS: Final = {
+    f"{_DOCKER_LAYER}.diff.tar": LAYER,
+    f"{_DOCKER_LAYER}.diff.tar.gzip": LAYER_GZIP,
+    f"{_DOCKER_LAYER}.diff.tar.zstd": LAYER_ZSTD,
+    f"{_DOCKER_LAYER}.foreign.diff.tar": LAYER,
+    f"{_DOCKER_LAYER}.foreign.diff.tar.gzip": LAYER_GZIP,
+    f"{_DOCKER_LAYER}.foreign.diff.tar.zstd": LAYER_ZSTD,
+}
+"""Docker's media types of layers, and the media types of the same bytes in an OCI manifest."""
 
+CONFIGS: Final = frozenset({CONFIG, "application/vnd.docker.container.image.v1+json"})
 INDEXES: Final = frozenset({INDEX, DOCKER_INDEX})
 MANIFESTS: Final = frozenset({MANIFEST, DOCKER_MANIFEST})
 
@@ -63,31 +72,6 @@ def broken(what: str, why: str) -> TritonBuildError:
     return TritonBuildError(f"{what} is damaged: {why}", hint="fetch it again, or ask its publisher")
 
 
-def descriptor(document: object, *, what: str) -> Descriptor:
-    """Parse *document*, a part of *what*, as a descriptor.
-
-    Raises:
-        TritonBuildError: *document* is not a descriptor.
-    """
-    if not isinstance(document, Mapping):
-        raise broken(what, "a descriptor is not an object")
-    digest, size = document.get("digest"), document.get("size")
-    if not isinstance(digest, str) or not is_digest(digest):
-        raise broken(what, f"{digest!r} is not a digest")
-    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
-        raise broken(what, f"{size!r} is not a size")
-    annotations = document.get("annotations")
-    platform = document.get("platform")
-    return Descriptor(
-        media_type=str(document.get("mediaType", "")),
-        digest=digest,
-        size=size,
-        annotations={str(k): str(v) for k, v in annotations.items()} if isinstance(annotations, Mapping) else {},
-        platform=platform_text(platform) if isinstance(platform, Mapping) else "",
-        artifact_type=str(document.get("artifactType", "")),
-    )
-
-
 def platform_text(document: Mapping[str, Any]) -> str:
     """Return a platform object as `os/arch[/variant]`, without the variant `v8` of arm64, which is its only one."""
     os, arch, variant = (str(document.get(key) or "") for key in ("os", "architecture", "variant"))
@@ -120,9 +104,9 @@ def from_json(content: bytes, *, what: str) -> dict[str, Any]:
     return document
 
 
-def digest_of(content: bytes) -> str:
-    """Return the SHA-256 digest of *content*."""
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+def digest_of(content: bytes, algorithm: str = "sha256") -> str:
+    """Return the digest of *content*."""
+    return f"{algorithm}:{hashlib.new(algorithm, content).hexdigest()}"
 
 
 def hasher(digest: str) -> Any:

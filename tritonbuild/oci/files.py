@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import stat
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ from tritonbuild.oci.descriptors import LARGEST_DOCUMENT, broken
 from tritonbuild.threads import go_on
 
 _CHUNK: Final = 1 << 20
+_UNREADABLE: Final = (OSError, tarfile.TarError, EOFError, LookupError, OverflowError, RecursionError, ValueError)
+"""The errors that tarfile raises for damaged archives."""
 
 
 class FileSource(Protocol):
@@ -45,9 +48,10 @@ class FolderFiles:
     def size(self, name: str) -> int | None:
         """Return the size of the file *name*; None if it does not exist."""
         try:
-            return (self.path / name).stat().st_size
-        except OSError:
+            found = (self.path / name).stat()
+        except (OSError, ValueError):
             return None
+        return found.st_size if stat.S_ISREG(found.st_mode) else None
 
     def read(self, name: str, start: int, stop: int) -> Iterator[bytes]:
         """Yield the bytes of the file *name* from *start* up to *stop*."""
@@ -65,13 +69,15 @@ class TarFiles:
         try:
             with tarfile.open(path, "r:") as archive:
                 for member in archive:
+                    if member.size < 0:  # the next header would be before this one, and so for ever
+                        raise tarfile.ReadError(f"{member.name!r} has a negative size")
                     name = member.name.removeprefix("./")
                     if member.isreg():
                         self._files[name] = (member.offset_data, member.size)
                     elif member.issym() or member.islnk():
                         # Docker and crane write a link to the first of two equal layers.
                         links[name] = _joined(name, member.linkname) if member.issym() else member.linkname
-        except (OSError, tarfile.TarError) as error:
+        except _UNREADABLE as error:
             raise InvalidInputError(f"{str(path)!r} is not a tar archive: {error}", hint="name another file") from error
         for name, target in links.items():
             if target in self._files:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import contextlib
 import platform as machine
 import time
 from collections.abc import Mapping
@@ -11,10 +12,11 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
-from tritonbuild.errors import InvalidInputError, TritonBuildError
-from tritonbuild.oci import descriptors
+from tritonbuild.errors import InvalidInputError
+from tritonbuild.oci import descriptors, documents, platforms
 from tritonbuild.oci.archives import DockerOrigin, open_origin
-from tritonbuild.oci.descriptors import Descriptor, Origin, broken, descriptor, from_json, platform_text, whole
+from tritonbuild.oci.descriptors import Descriptor, Origin, broken, whole
+from tritonbuild.oci.documents import Document
 from tritonbuild.oci.files import open_files
 from tritonbuild.oci.layouts import LayoutOrigin
 from tritonbuild.oci.registry import Registries, RepositoryOrigin
@@ -26,6 +28,10 @@ DISK_TRANSPORTS: Final = ("oci:", "oci-archive:", "docker-archive:")
 _MOST_INDEXES: Final = 3
 
 _ImageOrigin: TypeAlias = LayoutOrigin | DockerOrigin | RepositoryOrigin
+
+
+class _OtherPlatformError(InvalidInputError):
+    """The image exists, but not for the platform that is asked for."""
 
 
 @attrs.frozen(kw_only=True)
@@ -41,6 +47,7 @@ class SourceImage:
         layers: The layers, from the lowest to the highest.
         diff_ids: The digests of the uncompressed layers.
         platform: The platform of the image.
+        notes: Sentences for the user: parts of the image that are left out.
     """
 
     name: str
@@ -51,12 +58,19 @@ class SourceImage:
     layers: tuple[Descriptor, ...]
     diff_ids: tuple[str, ...]
     platform: str
+    notes: tuple[str, ...] = ()
 
     @property
-    def runtime(self) -> Mapping[str, Any]:
-        """The execution parameters, `config` of the configuration."""
-        found = self.config.get("config")
-        return found if isinstance(found, Mapping) else {}
+    def runtime(self) -> dict[str, Any]:
+        """The execution parameters, `config` of the configuration, without the triggers of ONBUILD."""
+        return {name: value for name, value in (self.config.get("config") or {}).items() if name != "OnBuild"}
+
+    @property
+    def history(self) -> tuple[Mapping[str, Any], ...]:
+        """The history; an entry for each layer if the configuration has none, or one that does not fit the layers."""
+        found = tuple(self.config.get("history") or ())
+        layers = sum(not one.get("empty_layer") for one in found)
+        return found if layers == len(self.layers) else ({"comment": f"layer of {self.name}"},) * len(self.layers)
 
     @property
     def env(self) -> dict[str, str]:
@@ -103,9 +117,11 @@ def open_image(name: str, registries: Registries, *, platform: str) -> SourceIma
     for transport in DISK_TRANSPORTS:
         if name.startswith(transport):
             path, wanted = _split(name[len(transport) :])
-            return _select(name, open_origin(open_files(path)), None, wanted, platform)
+            origin = open_origin(open_files(path))
+            return _Search(name=name, origin=origin, reference=None, platform=platform).find(wanted)
     reference = parse_reference(name)
-    return _select(name, registries.origin(reference), reference, reference.digest or reference.tag, platform)
+    search = _Search(name=name, origin=registries.origin(reference), reference=reference, platform=platform)
+    return search.find(reference.digest or reference.tag)
 
 
 def _split(text: str) -> tuple[Path, str]:
@@ -124,59 +140,128 @@ def _split(text: str) -> tuple[Path, str]:
     return Path(text), ""
 
 
-def _select(name: str, origin: _ImageOrigin, reference: Reference | None, wanted: str, platform: str) -> SourceImage:
-    """Return the image for *platform*, which may be part of nested indexes."""
-    for _ in range(_MOST_INDEXES):
-        found, content = origin.manifest(wanted)
-        document = from_json(content, what=f"the manifest of {name}")
-        if "manifests" not in document:
-            return _image(name, origin, reference, found, document, platform)
-        candidates = [descriptor(one, what=name) for one in document["manifests"]]
-        fitting = [one for one in candidates if _fits(one.platform, platform)] or [
-            one for one in candidates if not one.platform
-        ]
-        if not fitting:
-            known = ", ".join(sorted({one.platform for one in candidates if one.platform != "unknown/unknown"}))
-            raise InvalidInputError(f"{name} has no image for {platform}", hint=f"its platforms: {known or 'none'}")
-        wanted = fitting[0].digest
-    raise broken(name, f"its indexes are nested more than {_MOST_INDEXES} deep")
+@attrs.frozen(kw_only=True)
+class _Search:
+    """The way from a name to the image for a platform, through indexes.
 
+    Attributes:
+        name: The name as given by the user.
+        origin: The registry, layout or archive that has the image.
+        reference: The reference in a registry; None for an image on disk.
+        platform: The platform that is asked for.
+        notes: What was left out on the way.
+    """
 
-def _fits(offered: str, wanted: str) -> bool:
-    return offered == wanted or (offered.startswith(f"{wanted}/") and wanted.count("/") == 1)
+    name: str
+    origin: _ImageOrigin
+    reference: Reference | None
+    platform: str
+    notes: list[str] = attrs.field(factory=list)
 
+    def find(self, wanted: str, declared: str = "", depth: int = 0) -> SourceImage:
+        """Return the image.
 
-def _image(  # noqa: PLR0913, PLR0917 - the facts of one image
-    name: str,
-    origin: _ImageOrigin,
-    reference: Reference | None,
-    found: Descriptor,
-    document: Mapping[str, Any],
-    platform: str,
-) -> SourceImage:
-    if document.get("schemaVersion") == 1:
-        raise TritonBuildError(
-            f"{name} has a manifest of schema version 1, which is not supported", hint="push the image again"
+        Args:
+            wanted: The tag, name or digest of a manifest or index.
+            declared: The platform that an index gives for it; empty for none.
+            depth: The number of indexes on the way.
+        """
+        if depth > _MOST_INDEXES:
+            raise broken(self.name, f"its indexes are nested more than {_MOST_INDEXES} deep")
+        found, content = self.origin.manifest(wanted)
+        document = documents.parse(content, f"the manifest of {self.name}")
+        if "manifests" in document.value:
+            return self._best(document, depth)
+        return self._image(found, document, declared)
+
+    def _best(self, index: Document, depth: int) -> SourceImage:
+        """Return the image of the entry of *index* that fits the platform best."""
+        entries, unknown = documents.index_entries(index)
+        self.notes.extend(f"the entry {digest[:19]} of its index has an unknown digest algorithm" for digest in unknown)
+        images = [one for one in entries if _is_image(one)]
+        ranked = [(platforms.distance(one.platform, self.platform), one) for one in images if one.platform]
+        fitting = [(distance, one) for distance, one in ranked if distance is not None]
+        if fitting:
+            _, best = min(fitting, key=lambda one: one[0])
+            return self.find(best.digest, best.platform, depth + 1)
+        for entry in images:
+            if not entry.platform:
+                with contextlib.suppress(_OtherPlatformError):
+                    return self.find(entry.digest, "", depth + 1)
+        known = ", ".join(sorted({one.platform for one in images if one.platform}))
+        raise _OtherPlatformError(
+            f"{self.name} has no image for {self.platform}", hint=f"its platforms: {known or 'none'}"
         )
-    what = f"the manifest of {name}"
-    configuration = descriptor(document.get("config"), what=what)
-    layers = tuple(descriptor(one, what=what) for one in document.get("layers") or ())
-    what = f"the configuration of {name}"
-    content = whole(origin.read(configuration, 0, configuration.size), configuration, what=what)
-    config = from_json(content, what=what)
-    diff_ids = tuple(str(one) for one in (config.get("rootfs") or {}).get("diff_ids") or ())
-    if len(diff_ids) != len(layers) or not layers:
-        raise broken(name, f"it has {len(layers)} layers and {len(diff_ids)} diff IDs")
-    offered = platform_text(config)
-    if not _fits(offered, platform) and offered != "/":
-        raise InvalidInputError(f"{name} is for {offered}, not for {platform}", hint=f"add --platform {offered}")
-    return SourceImage(
-        name=name,
-        origin=origin,
-        reference=reference,
-        manifest=attrs.evolve(found, media_type=found.media_type or descriptors.MANIFEST),
-        config=config,
-        layers=layers,
-        diff_ids=diff_ids,
-        platform=offered if offered != "/" else platform,
+
+    def _image(self, found: Descriptor, document: Document, declared: str) -> SourceImage:
+        """Return the image of a manifest."""
+        if document.number("schemaVersion") == 1:
+            raise InvalidInputError(
+                f"{self.name} has a manifest of schema version 1, which is not supported", hint="push the image again"
+            )
+        blob = documents.descriptor(document.object("config"))
+        what = f"the configuration of {self.name}"
+        config = documents.parse(whole(self.origin.read(blob, 0, blob.size), blob, what=what), what)
+        layers = tuple(_oci_layer(documents.descriptor(one)) for one in document.objects("layers"))
+        diff_ids = config.object("rootfs").digests("diff_ids")
+        if len(diff_ids) != len(layers) or not layers:
+            raise broken(self.name, f"it has {len(layers)} layers and {len(diff_ids)} diff IDs")
+        _check(config)
+        if config.object("config").value.get("OnBuild"):
+            self.notes.append("its ONBUILD instructions do not run, and the result does not have them")
+        return SourceImage(
+            name=self.name,
+            origin=self.origin,
+            reference=self.reference,
+            manifest=attrs.evolve(found, media_type=found.media_type or descriptors.MANIFEST),
+            config=config.value,
+            layers=layers,
+            diff_ids=diff_ids,
+            platform=self._platform(config, declared),
+            notes=tuple(self.notes),
+        )
+
+    def _platform(self, config: Document, declared: str) -> str:
+        """Return the platform of a configuration; a part that it lacks is taken from the index or the request.
+
+        Raises:
+            InvalidInputError: It is not the platform that is asked for.
+        """
+        offered = documents.platform(config)
+        if not offered:
+            return declared or self.platform
+        if declared.startswith(f"{offered}/"):
+            offered = declared
+        if platforms.distance(offered, self.platform) is None:
+            raise _OtherPlatformError(
+                f"{self.name} is for {offered}, not for {self.platform}", hint=f"add --platform {offered}"
+            )
+        return offered
+
+
+def _is_image(entry: Descriptor) -> bool:
+    """Whether an entry of an index is an image or an index, and not an artifact such as an attestation."""
+    return (
+        entry.media_type in {"", *descriptors.MANIFESTS, *descriptors.INDEXES}
+        and entry.artifact_type in {"", *descriptors.CONFIGS}
+        and entry.platform != "unknown/unknown"
     )
+
+
+def _oci_layer(layer: Descriptor) -> Descriptor:
+    return attrs.evolve(layer, media_type=descriptors.OCI_LAYERS.get(layer.media_type, layer.media_type))
+
+
+def _check(config: Document) -> None:
+    """Raise unless the parts of a configuration that a result takes over have the types of the specification."""
+    runtime = config.object("config")
+    for key in ("User", "WorkingDir", "StopSignal"):
+        runtime.text(key)
+    for key in ("Env", "Entrypoint", "Cmd"):
+        runtime.texts(key)
+    for key in ("ExposedPorts", "Volumes"):
+        runtime.object(key)
+    runtime.strings("Labels")
+    config.objects("history")
+    for key in ("created", "variant", "os.version"):
+        config.text(key)

@@ -9,13 +9,14 @@ import contextlib
 import fcntl
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from tritonbuild.errors import InvalidInputError
-from tritonbuild.oci import descriptors
-from tritonbuild.oci.descriptors import REF_NAME, Descriptor, broken, descriptor, from_json, to_json, verified, whole
+from tritonbuild.oci import descriptors, documents
+from tritonbuild.oci.descriptors import REF_NAME, Descriptor, broken, from_json, to_json, verified, whole
+from tritonbuild.oci.documents import Document
 from tritonbuild.oci.files import FileSource, document_of, no_room
 from tritonbuild.oci.targets import Content, Image
 from tritonbuild.reference import Reference, is_digest, parse_reference
@@ -93,17 +94,14 @@ class LayoutOrigin:
         content = document_of(self.files, INDEX_FILE)
         if content is None:
             raise broken(self.name, "it has no index.json")
-        document = from_json(content, what=f"index.json of {self.name}")
-        entries = document.get("manifests")
-        if not isinstance(entries, list):
-            raise broken(self.name, "its index has no manifests")
-        found = []
-        for entry in entries:
-            one = descriptor(entry, what=self.name)
-            names = {one.annotations.get(REF_NAME, ""), one.annotations.get("io.containerd.image.name", "")} - {""}
-            names |= {name.rpartition(":")[2] for name in names if "/" not in name.rpartition(":")[2]}
-            found.append((one, names))
-        return found
+        entries, _ = documents.index_entries(documents.parse(content, f"index.json of {self.name}"))
+        return [(one, _names(one)) for one in entries]
+
+
+def _names(image: Descriptor) -> set[str]:
+    """Return the names by which users may choose an image: the full ones, and their tags."""
+    names = {image.annotations.get(REF_NAME, ""), image.annotations.get(_IMAGE_NAME, "")} - {""}
+    return names | {name.rpartition(":")[2] for name in names if "/" not in name.rpartition(":")[2]}
 
 
 class LayoutTarget:
@@ -159,10 +157,10 @@ class LayoutTarget:
         for blob, content in ((image.config, image.config_content), (image.manifest, image.manifest_content)):
             self._write(self.path(blob.digest), [content])
         self._write(self.folder / LAYOUT_FILE, [LAYOUT])
+        added = named(image.manifest, tags)
         with self._locked():
-            kept = [one for one in self._entries() if one.get("annotations", {}).get(REF_NAME) not in tags]
-            added = named(image.manifest, tags)
-            kept = [one for one in kept if one not in added]
+            others = [one for one in self._entries() if one.strings("annotations").get(REF_NAME) not in tags]
+            kept = [one.value for one in others if one.value not in added]
             self._write(self.folder / INDEX_FILE, [index_of([*kept, *added])])
 
     @contextlib.contextmanager
@@ -184,15 +182,15 @@ class LayoutTarget:
         for blob, part in (*blobs, (manifest, content)):
             self._write(self.path(blob.digest), [part])
         with self._locked():
-            entries = [one for one in self._entries() if one.get("digest") != manifest.digest]
+            entries = [one.value for one in self._entries() if one.text("digest") != manifest.digest]
             self._write(self.folder / INDEX_FILE, [index_of([*entries, manifest.document()])])
 
-    def _entries(self) -> list[dict[str, Any]]:
+    def _entries(self) -> tuple[Document, ...]:
         path = self.folder / INDEX_FILE
-        return manifests_of(path.read_bytes(), what=str(path)) if path.exists() else []
+        return documents.parse(path.read_bytes(), str(path)).objects("manifests") if path.exists() else ()
 
 
-def index_of(manifests: Sequence[dict[str, Any]]) -> bytes:
+def index_of(manifests: Sequence[Mapping[str, Any]]) -> bytes:
     """Return an image index of *manifests*."""
     return to_json({"schemaVersion": 2, "mediaType": descriptors.INDEX, "manifests": manifests})
 

@@ -91,7 +91,7 @@ class Repository:
                     raise broken(what, "it is too long")
         except HTTPError as error:
             raise UnavailableError(f"{self.full_name}: {what} broke off", hint="try again") from error
-        digest = digest_of(content)
+        digest = digest_of(content, wanted.partition(":")[0] if ":" in wanted else "sha256")
         if ":" in wanted and digest != wanted:
             raise broken(what, f"its digest is {digest}")
         document = descriptors.from_json(content, what=what)
