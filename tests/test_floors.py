@@ -40,7 +40,6 @@ LARGEST_MODULE = 300
 TO_SPLIT = {
     "layers.layerindex",
     "layers.scan",
-    "oci.transport",
 }
 
 DEFERRED = {"cli.app", "oci.archives", "cli.models", "modelrepo", "recipe"}

@@ -20,8 +20,8 @@ from tests.tiny import images as tiny
 from tests.tiny.bench import Bench
 from tests.tiny.proxy import Proxy
 from tritonbuild.embedded.request import RequestedComponent
+from tritonbuild.oci.http.settings import TransportSettings
 from tritonbuild.oci.registry import Registries
-from tritonbuild.oci.transport import Settings
 from tritonbuild.reference import parse_reference
 from tritonbuild.wellknown import SERVER
 
@@ -233,7 +233,7 @@ def test_a_bill_of_materials(bench: Bench, faulty: Proxy) -> None:
     referrers = [path for method, path, status in faulty.log if method == "PUT" and path.endswith(f"/manifests/{tag}")]
     assert len(referrers) == 1
     # What somebody else has attached stays.
-    repository = Registries(Settings()).target(parse_reference(f"{faulty.host}/sbom/x:1"))
+    repository = Registries(TransportSettings()).target(parse_reference(f"{faulty.host}/sbom/x:1"))
     _, content = repository.manifest(tag)
     (own,) = json.loads(content)["manifests"]
     other = {**own, "digest": done.digest, "artifactType": "application/vnd.example"}

@@ -94,9 +94,9 @@ REFUSED = {
     "an altered blob": (Fault(when=is_blob, alter=5000, times=-1), "is damaged"),
     "a truncated blob": (Fault(when=is_blob, shorten=10, times=-1), "breaks off"),
     "a blob that is cut for ever": (Fault(when=is_blob, cut=0.0, times=-1), "breaks off"),
-    "500 for ever": (Fault(when=is_blob, status=500, times=-1), "status 500, told to"),
-    "not allowed": (Fault(when=lambda m, p: "/manifests/" in p, status=403, times=-1), "status 403, told to"),
-    "not there": (Fault(when=lambda m, p: "/manifests/" in p, status=404, times=-1), "status 404, told to"),
+    "500 for ever": (Fault(when=is_blob, status=500, times=-1), "500 Internal Server Error: told to"),
+    "not allowed": (Fault(when=lambda m, p: "/manifests/" in p, status=403, times=-1), "403 Forbidden: told to"),
+    "not there": (Fault(when=lambda m, p: "/manifests/" in p, status=404, times=-1), "404 Not Found: told to"),
 }
 
 

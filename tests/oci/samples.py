@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.replica import oci
+from tritonbuild.oci.http.settings import TransportSettings
 from tritonbuild.oci.images import SourceImage, open_image
 from tritonbuild.oci.registry import Registries
-from tritonbuild.oci.transport import Settings
 
 LAYER: Final = gzip.compress(tarfile.TarInfo("file").tobuf() + bytes(1024), mtime=0)
 DIFF_ID: Final = f"sha256:{hashlib.sha256(gzip.decompress(LAYER)).hexdigest()}"
@@ -80,4 +80,4 @@ def docker_archive(path: Path, files: Mapping[str, bytes]) -> str:
 
 
 def opened(name: str, platform: str = "linux/amd64") -> SourceImage:
-    return open_image(name, Registries(Settings()), platform=platform)
+    return open_image(name, Registries(TransportSettings()), platform=platform)

@@ -1,4 +1,4 @@
-"""Registries as they are out there: TLS, passwords, tokens, mirrors, images for several platforms."""
+"""Real registries: TLS, passwords, tokens, mirrors, images for several platforms."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from tests.tiny.proxy import Proxy
 from tritonbuild.embedded.request import Request
 from tritonbuild.oci.descriptors import Descriptor
 from tritonbuild.oci.files import chunks
+from tritonbuild.oci.http.settings import TransportSettings
 from tritonbuild.oci.layouts import LayoutTarget
 from tritonbuild.oci.registry import Registries
-from tritonbuild.oci.transport import Settings
 from tritonbuild.reference import parse_reference
 
 pytestmark = pytest.mark.integration
@@ -41,7 +41,7 @@ def wanted(host: str, *names: str) -> Request:
 
 def fill(host: str, layout: Path, **settings: Any) -> None:
     """Push the small images, by the client that is tested."""
-    registries = Registries(Settings(**settings))
+    registries = Registries(TransportSettings(**settings))
     for name, digest in tiny.digests(layout).items():
         repository = registries.target(parse_reference(f"{host}/src/{name}"))
         manifest = oci.read_json(layout, digest)
@@ -90,13 +90,13 @@ def test_tls(bench: Bench, secure: str, certificate: services.Certificate) -> No
     assert done.code == 0, done.err
 
 
-def test_a_certificate_of_nobody_knows_whom(bench: Bench, secure: str, tmp_path: Path) -> None:
+def test_a_certificate_of_an_unknown_authority(bench: Bench, secure: str, tmp_path: Path) -> None:
     other = services.certificate(tmp_path / "other", "DNS:localhost")
     for options in ([], [f"--ca-file={other.authority}"]):
         done = bench.run(wanted(secure), f"--output=type=oci-layout,dest={tmp_path / 'out'}", *options)
         assert done.code == 1
         error, hint = done.err.splitlines()[-2:]
-        assert error.startswith(f"error: {secure} does not give the manifest src/tiny:")
+        assert error.startswith("error: cannot fetch the manifest src/tiny:")
         assert "certificate verify failed" in error
         assert hint == "hint: name its authority's certificate with ca_file, or the registry with insecure_registry"
 
@@ -109,7 +109,7 @@ def test_a_file_of_certificates_that_is_none(bench: Bench, secure: str, tmp_path
         assert f"error: {str(tmp_path / name)!r} holds no certificates" in done.err
 
 
-def test_not_verified_where_told_so(bench: Bench, secure: str) -> None:
+def test_not_verified_where_the_user_says_so(bench: Bench, secure: str) -> None:
     done = bench.run(wanted(secure), f"--tag={secure}/out/x:3", "--push", f"--insecure-registry={secure}")
     assert done.code == 0, done.err
 
@@ -287,7 +287,7 @@ def test_a_platform_that_is_not_there(bench: Bench, many: tuple[Path, Any]) -> N
 
 def test_an_index_in_a_registry(bench: Bench, many: tuple[Path, Any], upstream: str, tmp_path: Path) -> None:
     layout, _ = many
-    registries = Registries(Settings())
+    registries = Registries(TransportSettings())
     for entry in json.loads((layout / "index.json").read_bytes())["manifests"]:
         name = entry["annotations"][oci.REFERENCE]
         repository = registries.target(parse_reference(f"{upstream}/many/{name}"))

@@ -32,11 +32,11 @@ from tritonbuild.errors import BuildFailedError, InvalidInputError, TritonBuildE
 from tritonbuild.layers.cache import Cache, default_folder
 from tritonbuild.oci.archives import ArchiveTarget
 from tritonbuild.oci.descriptors import from_json
+from tritonbuild.oci.http.settings import TransportSettings
 from tritonbuild.oci.layouts import LayoutTarget
 from tritonbuild.oci.push import Push
 from tritonbuild.oci.registry import Registries
 from tritonbuild.oci.targets import Target
-from tritonbuild.oci.transport import Settings
 from tritonbuild.reference import parse_platform, parse_reference
 
 _LOAD_TIMEOUT = 1800.0
@@ -81,22 +81,24 @@ def _run(options: argparse.Namespace) -> None:
     request = _request(options)
     outputs = [arguments.output(text) for text in options.output]
     folder = Path(options.cache_dir) if options.cache_dir else default_folder()
-    registries = Registries(
-        Settings(
-            insecure=frozenset(options.insecure_registry),
-            mirrors=arguments.mirrors(options.mirror),
-            credential_files=(Path(options.authfile),) if options.authfile else None,
-            ca_file=options.ca_file,
-            tries=max(1, options.retry),
-        )
-    )
-    annotations = arguments.pairs(options.annotation, what="an annotation")
 
     def say(line: str) -> None:
         if not options.quiet:
             # One write for each line, since several threads report progress.
             sys.stderr.write(f"{line}\n")
             sys.stderr.flush()
+
+    registries = Registries(
+        TransportSettings(
+            insecure=frozenset(options.insecure_registry),
+            mirrors=arguments.mirrors(options.mirror),
+            credential_files=(Path(options.authfile),) if options.authfile else None,
+            ca_file=options.ca_file,
+            tries=max(1, options.retry),
+            report=say,
+        )
+    )
+    annotations = arguments.pairs(options.annotation, what="an annotation")
 
     with (
         # A killed process leaves the folder behind, so only builds with wheels create one.
@@ -178,9 +180,7 @@ def _targets(
         if options.push or any(kind == "registry" for kind, _ in outputs):
             if not options.tag:
                 raise InvalidInputError("a push needs a tag that names the registry", hint="add --tag")
-            repositories = dict.fromkeys(parse_reference(tag).name for tag in options.tag)
-            references = [parse_reference(name) for name in repositories]
-            targets += [Push(registries.target(reference)) for reference in references]
+            targets += _pushes(options.tag, registries)
         loaded = None
         if options.load:
             if shutil.which(options.load) is None:
@@ -192,6 +192,15 @@ def _targets(
         if not targets:
             targets.append(LayoutTarget(store()))
         yield targets, loaded
+
+
+def _pushes(tags: Sequence[str], registries: Registries) -> list[Push]:
+    """Return the repositories of *tags*, checked before the sources are read, which may take minutes."""
+    names = dict.fromkeys(parse_reference(tag).name for tag in tags)
+    pushes = [Push(registries.target(parse_reference(name))) for name in names]
+    for push in pushes:
+        push.check()
+    return pushes
 
 
 def _attach(built: Built, targets: Sequence[Target]) -> None:

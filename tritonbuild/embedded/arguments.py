@@ -11,7 +11,7 @@ from typing import Final, NoReturn
 from tritonbuild.errors import InvalidInputError
 from tritonbuild.layers import cache
 from tritonbuild.layers.writing import COMPRESSIONS, GZIP
-from tritonbuild.oci.transport import TRIES
+from tritonbuild.oci.http.settings import TRIES
 
 OUTPUT_TYPES: Final = ("docker-archive", "oci", "oci-layout", "registry")
 _UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}

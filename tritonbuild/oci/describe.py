@@ -15,8 +15,8 @@ from collections.abc import Sequence
 
 from tritonbuild.errors import TritonBuildError
 from tritonbuild.oci import images
+from tritonbuild.oci.http.settings import TransportSettings
 from tritonbuild.oci.registry import Registries
-from tritonbuild.oci.transport import Settings
 from tritonbuild.threads import in_background
 
 
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, required=True, help="time limit for all images together")
     parser.add_argument("images", nargs="+")
     given = parser.parse_args(argv)
-    registries = Registries(Settings(tries=2))  # a registry refuses the first request if it requires a token
+    registries = Registries(TransportSettings(tries=2))  # a registry refuses the first request if it requires a token
 
     def describe(image: str) -> str:
         found = images.open_image(image, registries, platform=given.platform)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import queue
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Final, Generic, TypeVar
 
@@ -18,25 +20,25 @@ class NoAnswerError(TimeoutError):
 
 
 class StoppedError(Exception):
-    """What a thread works at was given up, or the whole process is to end, and the thread with it."""
+    """The thread's work was given up, or the process ends: the thread ends too."""
 
 
 _stopping: Final = threading.Event()
 
 
 def stop() -> None:
-    """Have all threads end at their next step."""
+    """Make all threads end at their next step."""
     _stopping.set()
 
 
 def go_on() -> None:
-    """Raise `StoppedError` if the process is to end."""
+    """Raise `StoppedError` if the process ends."""
     if _stopping.is_set():
         raise StoppedError
 
 
 def pause(seconds: float) -> None:
-    """Wait, unless the process is to end."""
+    """Wait, or raise `StoppedError` if the process ends."""
     if _stopping.wait(seconds):
         raise StoppedError
 
@@ -75,10 +77,10 @@ def in_background(call: Callable[[], T], *, name: str) -> Callable[[float | None
 
 
 class Lane(Generic[T]):
-    """A way for items from one thread to another, until one of them closes it or the process is to end.
+    """A bounded queue from one thread to another, until one of them closes it or the process ends.
 
     Args:
-        depth: How many items it holds.
+        depth: Items that it holds at most.
     """
 
     def __init__(self, depth: int) -> None:
@@ -86,27 +88,31 @@ class Lane(Generic[T]):
         self._closed = threading.Event()
 
     def put(self, item: T) -> bool:
-        """Put an item once there is room for it; return whether that was done."""
+        """Put an item as soon as the lane has room; return False if the lane is closed."""
         while not self._closed.is_set() and not _stopping.is_set():
             with contextlib.suppress(queue.Full):
                 self._items.put(item, timeout=_POLL)
                 return True
         return False
 
-    def take(self) -> T:
-        """Return the next item once there is one.
+    def take(self, patience: float = math.inf) -> T:
+        """Return the next item as soon as the lane has one.
+
+        Args:
+            patience: Seconds to wait for it.
 
         Raises:
-            StoppedError: There will be none.
+            StoppedError: The lane is closed, the process ends, or no item came in time.
         """
-        while not self._closed.is_set():
+        end = time.monotonic() + patience
+        while not self._closed.is_set() and time.monotonic() < end:
             go_on()
             with contextlib.suppress(queue.Empty):
                 return self._items.get(timeout=_POLL)
         raise StoppedError
 
     def close(self) -> None:
-        """Have no item put or taken any more."""
+        """Refuse all further items."""
         self._closed.set()
 
 
@@ -119,9 +125,9 @@ _END: Final = object()
 
 
 def ahead(items: Iterable[T], *, depth: int = 4) -> Generator[T, None, None]:
-    """Yield *items*, which are taken in a thread of their own, up to *depth* before they are asked for.
+    """Yield *items*, which another thread takes, up to *depth* of them ahead of the consumer.
 
-    What *items* raises is raised here. A consumer that stops early ends the thread, and closes *items*.
+    Errors of *items* are raised here. A consumer that stops early ends the thread and closes *items*.
     """
     lane: Lane[object] = Lane(depth)
 
