@@ -16,6 +16,8 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
@@ -32,6 +34,7 @@ from tritonbuild.errors import BuildFailedError, InvalidInputError, TritonBuildE
 from tritonbuild.layers.cache import Cache, default_folder
 from tritonbuild.oci.archives import ArchiveTarget
 from tritonbuild.oci.descriptors import from_json
+from tritonbuild.oci.files import remove_temporary_folders
 from tritonbuild.oci.http.settings import TransportSettings
 from tritonbuild.oci.layouts import LayoutTarget
 from tritonbuild.oci.push import Push
@@ -40,6 +43,9 @@ from tritonbuild.oci.targets import Target
 from tritonbuild.reference import parse_platform, parse_reference
 
 _LOAD_TIMEOUT = 1800.0
+_LONGEST_END = 4.0
+"""Seconds from a signal to the end of the process; tritonbuild kills it after eight."""
+_POLL = 1.0
 
 
 def store() -> Path:
@@ -51,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the engine; return its exit status."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
+    threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
     memory.keep_freed()
     try:
         _run(arguments.parser().parse_args(argv))
@@ -74,7 +81,23 @@ def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     threads.stop()
+    # A thread that waits for a registry notices the stop only when an answer comes.
+    timer = threading.Timer(_LONGEST_END, _give_up)
+    timer.daemon = True
+    timer.start()
     raise KeyboardInterrupt
+
+
+def _give_up() -> None:
+    remove_temporary_folders()
+    os._exit(130)
+
+
+def _watch(parent: int) -> None:
+    """End this process when its parent ended, killed for example."""
+    while os.getppid() == parent:
+        time.sleep(_POLL)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _run(options: argparse.Namespace) -> None:

@@ -7,15 +7,14 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from pathlib import Path
 from typing import BinaryIO, Final
 
 from tritonbuild.errors import TritonBuildError
 from tritonbuild.layers.cache import Cache
 from tritonbuild.layers.items import NewLayer
 from tritonbuild.layers.writing import Written, write
-from tritonbuild.oci.descriptors import Descriptor, verified
-from tritonbuild.oci.files import chunks
+from tritonbuild.oci.descriptors import Descriptor
+from tritonbuild.oci.files import chunks, is_whole
 from tritonbuild.oci.images import SourceImage
 from tritonbuild.oci.push import Push, Upload
 from tritonbuild.oci.targets import Target
@@ -182,7 +181,7 @@ class Delivery:
             self._count(target.store(blob, self._guarded(lambda: chunks(path)), verify=False))
         except TritonBuildError:
             # Whatever the cause, a damaged file must not stay in the cache.
-            if not _is_whole(blob, path):
+            if not is_whole(blob, path):
                 self.cache.forget(done.digest)
             raise
 
@@ -216,11 +215,3 @@ class _Tee:
             with contextlib.suppress(OSError):
                 os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
             self._in_memory = 0
-
-
-def _is_whole(blob: Descriptor, path: Path) -> bool:
-    with contextlib.suppress(TritonBuildError, OSError):
-        for _ in verified(chunks(path), blob, what="a blob of the cache"):
-            pass
-        return True
-    return False

@@ -5,11 +5,10 @@ https://github.com/moby/docker-image-spec/blob/main/spec.md#combined-image-json-
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
-import shutil
 import tarfile
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -18,7 +17,7 @@ from tritonbuild.errors import InvalidInputError
 from tritonbuild.oci import descriptors, documents
 from tritonbuild.oci.descriptors import Descriptor, broken, to_json, verified
 from tritonbuild.oci.documents import Document
-from tritonbuild.oci.files import FileSource, chunks, document_of, no_room, open_files
+from tritonbuild.oci.files import FileSource, chunks, document_of, no_room, open_files, sweep, temporary_folder
 from tritonbuild.oci.layouts import (
     INDEX_FILE,
     LAYOUT,
@@ -188,8 +187,10 @@ class ArchiveTarget:
         self.path = path
         if path.is_dir():
             raise InvalidInputError(f"{str(path)!r} is a folder", hint="name a file")
+        self._stack = contextlib.ExitStack()
         try:
-            self._scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+            sweep(path.parent, path.name)
+            self._scratch = self._stack.enter_context(temporary_folder(path.parent, path.name))
         except OSError as error:
             raise no_room(error, path.parent) from error
         self._layout = LayoutTarget(self._scratch)
@@ -228,7 +229,7 @@ class ArchiveTarget:
 
     def close(self) -> None:
         """Remove the temporary folder."""
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        self._stack.close()
 
 
 def _member(out: BinaryIO, name: str, content: Iterable[bytes], size: int) -> None:

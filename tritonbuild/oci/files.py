@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
+import os
+import re
+import secrets
+import shutil
 import stat
 import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
 from tritonbuild.errors import InvalidInputError, TritonBuildError
-from tritonbuild.oci.descriptors import LARGEST_DOCUMENT, broken
+from tritonbuild.oci.descriptors import LARGEST_DOCUMENT, Descriptor, broken, verified
 from tritonbuild.threads import go_on
 
 _CHUNK: Final = 1 << 20
+_YOUNG: Final = 1.0
+"""Seconds within which a file that was created is locked."""
+_FOLDERS: Final[set[Path]] = set()
 _UNREADABLE: Final = (OSError, tarfile.TarError, EOFError, LookupError, OverflowError, RecursionError, ValueError)
 """The errors that tarfile raises for damaged archives."""
 
@@ -131,6 +141,61 @@ def document_of(files: FileSource, name: str) -> bytes | None:
     return b"".join(files.read(name, 0, size))
 
 
+@contextlib.contextmanager
+def temporary_file(folder: Path) -> Iterator[BinaryIO]:
+    """Yield a new file in *folder*, which is locked, and removed at the end unless it was renamed."""
+    path = folder / f".{secrets.token_hex(8)}"
+    try:
+        with path.open("xb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield file
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def temporary_folder(folder: Path, name: str) -> Iterator[Path]:
+    """Yield a new folder `.NAME.HEX` in *folder*, which is locked, and removed at the end."""
+    path = folder / f".{name}.{secrets.token_hex(8)}"
+    path.mkdir(0o700)
+    _FOLDERS.add(path)
+    lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+        _FOLDERS.discard(path)
+        os.close(lock)
+
+
+def remove_temporary_folders() -> None:
+    """Remove the temporary folders of this process, which ends without leaving their contexts."""
+    for path in [*_FOLDERS]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def sweep(folder: Path, name: str = "") -> None:
+    """Remove the temporary files, or the temporary folders of *name*, that killed builds left in *folder*."""
+    pattern = re.compile(rf"\.{re.escape(name)}\.[0-9a-f]{{16}}" if name else r"\.[0-9a-f]{16}")
+    with contextlib.suppress(OSError):
+        for path in [one for one in folder.iterdir() if pattern.fullmatch(one.name)]:
+            _remove_unlocked(path)
+
+
+def _remove_unlocked(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        # A build locks what it has just created; a file this new may not be locked yet.
+        if time.time() - path.stat().st_ctime < _YOUNG:
+            return
+        lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        finally:
+            os.close(lock)
+
+
 def no_room(error: OSError, folder: Path) -> TritonBuildError:
     """Return the error for a failed write in *folder*."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
@@ -144,3 +209,12 @@ def chunks(path: Path) -> Iterator[bytes]:
         while chunk := file.read(_CHUNK):
             go_on()
             yield chunk
+
+
+def is_whole(blob: Descriptor, path: Path) -> bool:
+    """Whether the file *path* has the content of *blob*."""
+    with contextlib.suppress(TritonBuildError, OSError):
+        for _ in verified(chunks(path), blob, what=str(path)):
+            pass
+        return True
+    return False

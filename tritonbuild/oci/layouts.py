@@ -8,16 +8,15 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from tritonbuild.errors import InvalidInputError
+from tritonbuild.errors import InvalidInputError, TritonBuildError
 from tritonbuild.oci import descriptors, documents
 from tritonbuild.oci.descriptors import REF_NAME, Descriptor, broken, from_json, to_json, verified, whole
 from tritonbuild.oci.documents import Document
-from tritonbuild.oci.files import FileSource, document_of, no_room
+from tritonbuild.oci.files import FileSource, document_of, is_whole, no_room, sweep, temporary_file
 from tritonbuild.oci.targets import Content, Image
 from tritonbuild.reference import Reference, is_digest, parse_reference
 
@@ -117,6 +116,8 @@ class LayoutTarget:
             (folder / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise no_room(error, folder) from error
+        for blobs in (folder, *(folder / "blobs").iterdir()):
+            sweep(blobs)
 
     def path(self, digest: str) -> Path:
         """Return the path of a blob."""
@@ -130,29 +131,40 @@ class LayoutTarget:
         source: Reference | None = None,  # noqa: ARG002 - a layout mounts no blobs
         verify: bool = True,  # noqa: ARG002 - a layout verifies every blob
     ) -> int:
-        """Store a blob; return the bytes transferred."""
+        """Store a blob, unless the layout has it undamaged; return the bytes transferred."""
         path = self.path(blob.digest)
-        with contextlib.suppress(OSError):
-            if path.stat().st_size == blob.size:
-                return 0
+        if self._has(blob) and is_whole(blob, path):
+            return 0
         self._write(path, verified(content(), blob, what=f"the blob {blob.digest[:19]}"))
         return blob.size
 
-    def _write(self, path: Path, content: Iterable[bytes]) -> None:
-        new = path.with_name(f".{secrets.token_hex(8)}")
+    def _has(self, blob: Descriptor) -> bool:
+        """Whether the layout has a blob of that digest and size, damaged or not."""
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with new.open("xb") as out:
+            return self.path(blob.digest).stat().st_size == blob.size
+        except OSError:
+            return False
+
+    def _write(self, path: Path, content: Iterable[bytes]) -> None:
+        try:
+            # Without parents: a layout that was deleted meanwhile is an error.
+            if path.parent != self.folder:
+                path.parent.mkdir(exist_ok=True)
+            with temporary_file(path.parent) as out:
                 for chunk in content:
                     out.write(chunk)
-            new.replace(path)
+                out.flush()
+                Path(out.name).replace(path)
         except OSError as error:
             raise no_room(error, self.folder) from error
-        finally:
-            new.unlink(missing_ok=True)
 
     def publish(self, image: Image, tags: Sequence[str]) -> None:
         """Store the manifest under *tags*; another image that had one of them loses it."""
+        for layer in image.layers:
+            if not self._has(layer):
+                raise TritonBuildError(
+                    f"the layer {layer.digest[:19]} is gone from {str(self.folder)!r}", hint="build again"
+                )
         # Written again even if the files exist: they may be damaged.
         for blob, content in ((image.config, image.config_content), (image.manifest, image.manifest_content)):
             self._write(self.path(blob.digest), [content])
