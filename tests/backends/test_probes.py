@@ -365,7 +365,7 @@ def test_a_socket_that_never_answers(
     with hung_socket(tmp_path) as socket:
         monkeypatch.setenv(variable, f"unix://{socket}")
         health = tritonbuild.probe(engine)
-    word = {"docker": "version", "buildx": "info"}.get(engine, "debug")
+    word = "version" if program == "docker" else "debug"
     assert health.reason == f"{program} {word} gave no answer within 0.7 s"
     assert health.hint == "its daemon or storage hangs; restart it"
     assert health.seconds < 4

@@ -12,6 +12,7 @@ from typing import Final
 import attrs
 
 from tests.services import daemons, leftovers, programs, tools
+from tests.services.certificates import Certificate
 from tests.services.errors import ServiceError
 
 # With --network=host, nerdctl requests security.insecure too, although it needs only the network.
@@ -21,7 +22,7 @@ insecure-entitlements = ["network.host", "security.insecure"]
 
 [grpc]
 address = [{address}]
-
+{tls}
 [cdi]
 disabled = true
 
@@ -34,6 +35,12 @@ snapshotter = "overlayfs"
 
 [worker.containerd]
 enabled = false
+"""
+TLS: Final = """
+[grpc.tls]
+cert = "{certificate}"
+key = "{key}"
+ca = "{authority}"
 """
 REGISTRY: Final = """
 [registry.{host}]
@@ -53,7 +60,9 @@ class Buildkitd:
 
 
 @contextlib.contextmanager
-def buildkitd(root: Path, *, insecure: Sequence[str] = ()) -> Iterator[Buildkitd]:
+def buildkitd(
+    root: Path, *, insecure: Sequence[str] = (), tls: tuple[int, Certificate] | None = None
+) -> Iterator[Buildkitd]:
     """Run a BuildKit daemon until the block ends, with all its files in the folder *root*.
 
     Its builds may use the host's network: ``--allow network.host --opt force-network-mode=host``.
@@ -61,6 +70,7 @@ def buildkitd(root: Path, *, insecure: Sequence[str] = ()) -> Iterator[Buildkitd
     Args:
         root: The daemon's folder.
         insecure: The registries (``localhost:5000``) to use without TLS.
+        tls: A TCP port for clients with a certificate of the same authority, and the daemon's certificate.
     """
     programs.need_root()
     programs.find("runc")
@@ -70,8 +80,14 @@ def buildkitd(root: Path, *, insecure: Sequence[str] = ()) -> Iterator[Buildkitd
     group = leftovers.cgroup_name("buildkit")
     (root / "tmp").mkdir(parents=True)
     config = root / "buildkitd.toml"
+    addresses = json.dumps(address) + (f', "tcp://127.0.0.1:{tls[0]}"' if tls else "")
     config.write_text(
-        CONFIG.format(root=json.dumps(str(root / "state")), address=json.dumps(address), group=json.dumps(f"/{group}"))
+        CONFIG.format(
+            root=json.dumps(str(root / "state")),
+            address=addresses,
+            tls=TLS.format(**attrs.asdict(tls[1])) if tls else "",
+            group=json.dumps(f"/{group}"),
+        )
         + "".join(REGISTRY.format(host=json.dumps(host)) for host in insecure)
     )
     env = {"BUILDKIT_HOST": address, "PATH": programs.search_path(bin_dir)}

@@ -71,15 +71,19 @@ def health(*, program: Sequence[str] = (docker.NAME,), engine: str = NAME, **opt
     """
     client = _options.program(program, docker.GLOBAL_OPTIONS, options, engine=engine)
     info, inspected, daemon = at_once(
-        lambda: docker.ask_state(client),
-        lambda: ask(
-            [*client, "buildx", "inspect", *_named(options)],
-            hints={"no builder": "see docker buildx ls"},
-            install=docker.INSTALL,
-        ),
+        lambda: _attempt(lambda: docker.ask_state(client)),
+        lambda: _attempt(lambda: _inspect(client, options)),
         lambda: _attempt(lambda: docker.ask_version(client)),
     )
-    state = json_object(info.output)
+    if isinstance(inspected, UnhealthyEngineError):
+        if not isinstance(info, UnhealthyEngineError):
+            _version(json_object(info.output))
+        raise daemon if isinstance(daemon, UnhealthyEngineError) else inspected
+    if isinstance(info, UnhealthyEngineError):  # no daemon: the client alone knows its plug-ins
+        words = [*client, "info", "--format", "{{json .ClientInfo}}"]
+        state = {"ClientInfo": json_object(ask(words, hints=docker.HINTS, install=docker.INSTALL).output)}
+    else:
+        state = json_object(info.output)
     features = {"buildkit", "multi-platform", "push"}
     driver = _field("Driver", inspected.output)
     if driver in _IN_DOCKER:
@@ -111,9 +115,11 @@ _IN_DOCKER: Final = frozenset({"", "docker", "docker-container"})
 """The drivers of builders that run in docker; the empty one is of docker's own builder if its daemon is down."""
 
 
-def _named(options: Mapping[str, Any]) -> list[str]:
-    """Return the name of the builder for `docker buildx inspect`; none for the current one or BUILDX_BUILDER."""
-    return [str(options["builder"])] if options.get("builder") else []
+def _inspect(client: Sequence[str], options: Mapping[str, Any]) -> process.Completed:
+    """Ask for the state of the builder that will be used: the option's, that of BUILDX_BUILDER, or the current one."""
+    named = [str(options["builder"])] if options.get("builder") else []
+    hints = {"no builder": "see docker buildx ls", **docker.HINTS}
+    return ask([*client, "buildx", "inspect", *named], hints=hints, install=docker.INSTALL)
 
 
 def _field(name: str, inspected: str) -> str:
@@ -186,8 +192,7 @@ def adapt(
 def _is_dockers_own(program: Sequence[str], engine: str, options: Mapping[str, Any]) -> bool:
     """Return whether the builder is docker's own, which writes archives only with images in containerd's store."""
     client = _options.program(program, docker.GLOBAL_OPTIONS, options, engine=engine)
-    shown = ask([*client, "buildx", "inspect", *_named(options)], hints=docker.HINTS, install=docker.INSTALL)
-    return _field("Driver", shown.output) == "docker"
+    return _field("Driver", _inspect(client, options).output) == "docker"
 
 
 def follow_up(

@@ -106,7 +106,7 @@ def ask_version(docker: Sequence[str]) -> process.Completed:
 
 
 def ask_state(docker: Sequence[str]) -> process.Completed:
-    """Ask for the state of client and daemon, which docker prints even if the daemon does not serve."""
+    """Ask for the state of client and daemon."""
     return ask([*docker, "info", "--format", "{{json .}}"], hints=HINTS, install=INSTALL)
 
 
