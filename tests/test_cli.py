@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import tritonbuild
 from tests import services
 
 ID = "sha256:" + "0b" * 32
@@ -95,7 +96,10 @@ BAD = [
         ),
     ),
     ([], "tritonbuild: no component is chosen\nhint: name at least one, say --backend python\n"),
-    (["--nonsense"], "tritonbuild: No such option: --nonsense\nhint: tritonbuild --help shows what there is\n"),
+    (
+        ["--nonsense"],
+        "tritonbuild: No such option: --nonsense\nhint: tritonbuild --help lists the options and commands\n",
+    ),
     (["health", "dockr"], "tritonbuild: unknown engine 'dockr'\nhint: did you mean 'docker'?\n"),
     (
         ["--backend", "python", "--dry-run", "--work-dir", "/nowhere/at/all"],
@@ -338,13 +342,94 @@ dlopen = ["libsndfile.so.1"]
     assert run("render", "--backend", "whisper")[0] == 2
 
 
+RENDER = ("render", "--backend", "python")
+
+
+def test_options_before_a_command_are_honored() -> None:
+    chosen = ("--container-version", "24.05", "--registry", "my.example/n")
+    assert run(*chosen, *RENDER) == run(*RENDER, *chosen)
+    assert "FROM my.example/n/tritonserver:24.05-py3 AS full" in run(*chosen, *RENDER)[1]
+    assert run("--backend", "dali", *RENDER) == run("render", "--backend", "dali", "--backend", "python")
+    assert run("--registry", "a.example/n", *RENDER, "--registry", "b.example/n") == run(
+        *RENDER, "--registry", "b.example/n"
+    )
+    assert run("--enable-gpu=false", *RENDER) == run(*RENDER, "--enable-gpu=false")
+    plan = json.loads(
+        run("--json", "--engine", "podman", "plan", "--backend", "python", TRITONBUILD_ENGINE="docker")[1]
+    )
+    assert plan["components"][0]["name"] == "python"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option", "command"),
+    [
+        (("--work-dir", "/tmp", *RENDER), "--work-dir", "render"),
+        (("--backend", "python", "engines"), "--backend", "engines"),
+        (("--engine", "podman", "health", "docker"), "--engine", "health"),
+        (("--dry-run", "components"), "--dry-run", "components"),
+    ],
+)
+def test_an_option_before_a_command_that_lacks_it_is_refused(
+    arguments: tuple[str, ...], option: str, command: str
+) -> None:
+    assert run(*arguments) == (
+        2,
+        "",
+        (
+            f"tritonbuild: the command {command} has no option {option}\n"
+            f"hint: tritonbuild {command} --help lists its options\n"
+        ),
+    )
+
+
+def test_a_plug_in_is_loaded_on_both_sides_of_a_command(tmp_path: Path) -> None:
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(
+        "import tritonbuild\n"
+        "tritonbuild.register_backend('mine', health=lambda: True, construct_build_args=lambda **_: [])\n"
+    )
+    option = ("--plugin", str(plugin))
+    assert run(*option, "health", "mine") == run("health", "mine", *option) == (0, "", "")
+    assert "\nmine " in run(*option, "engines")[1]
+    assert "\nmine " in run("engines", *option)[1]
+
+
+@pytest.mark.parametrize("option", ["--base", "--registry", "--image", "--output-name", "--pip", "--plugin"])
+@pytest.mark.parametrize("address", ["https://me:hunter2@host.example/x é", "me:hunter2@host.example/x é"])
+def test_a_password_in_an_address_is_not_shown(option: str, address: str) -> None:
+    value = f"min,{address}" if option == "--image" else address
+    images = ("--image", "full,a") if option == "--image" else ()
+    engine = ("--engine", "podman") if option == "--output-name" else ()
+    code, output, error = run("--backend", "python", option, value, *images, *engine)
+    assert (code, output) == (2, "")
+    assert "***@host.example" in error
+    assert "hunter2" not in error
+
+
+def test_a_plug_in_that_ends_the_program_is_one_line(tmp_path: Path) -> None:
+    plugin = tmp_path / "ends.py"
+    plugin.write_text("raise SystemExit(7)\n")
+    code, output, error = run("--plugin", str(plugin), "engines")
+    assert (code, output) == (1, "")
+    assert error == "tritonbuild: a plug-in or library ended the program with 7\n"
+
+
+def test_a_defect_is_one_line_and_names_its_module(tmp_path: Path) -> None:
+    plugin = tmp_path / "defect.py"
+    plugin.write_text("import tritonbuild.api\ntritonbuild.backends.probe_all = lambda: 1 / 0\n")
+    code, output, error = run("--plugin", str(plugin), "engines")
+    assert (code, output) == (1, "")
+    assert error.startswith("tritonbuild: unexpected ZeroDivisionError in tritonbuild_plugin_")
+    assert len(error.splitlines()) == 2
+
+
 def test_version_and_help() -> None:
     code, output, _ = run("--version")
     assert code == 0
-    assert output.startswith("tritonbuild ")
+    assert output == f"tritonbuild {tritonbuild.__version__}\n"
     code, output, _ = run("--help")
     assert code == 0
-    assert all(title in output for title in ("What is in the image", "How it is built", "engines", "health"))
+    assert all(title in output for title in ("Contents of the image", "Build", "engines", "health"))
 
 
 def test_a_reader_that_is_gone_is_no_traceback() -> None:

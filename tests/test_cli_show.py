@@ -149,7 +149,7 @@ def test_models_to_put_in_have_to_be_named() -> None:
     code, _, error = run("render", "--backend", "python", "--with-models")
     assert (code, error) == (
         2,
-        "tritonbuild: --with-models is given without models\nhint: say --model-repository FOLDER\n",
+        "tritonbuild: --with-models is given without models\nhint: add --model-repository FOLDER\n",
     )
 
 

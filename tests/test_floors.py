@@ -15,7 +15,8 @@ import tritonbuild
 PACKAGE = Path(tritonbuild.__file__).parent
 
 STOREYS = (
-    ("errors", "masking", "dirs", "wellknown"),
+    ("masking",),
+    ("errors", "dirs", "wellknown"),
     ("parameters", "reference"),
     ("threads", "flags", "atomic", "process", "containerfile", "additions", "build_context", "catalog"),
     ("engine", "composition", "modelrepo", "oci"),

@@ -34,12 +34,15 @@ _HOMES = {
 }
 """Public name -> its module, which is loaded when the name is first used: most commands need few of them.
 
-`__init__.pyi` says the same to type checkers.
+`__init__.pyi` declares the same for type checkers.
 """
-__all__ = [*_HOMES]  # noqa: PLE0604 - texts, of which ruff sees none
+__all__ = [*_HOMES]  # noqa: PLE0604 - ruff cannot see that they are texts
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        value = globals()[name] = importlib.import_module("importlib.metadata").version(__name__)
+        return value
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

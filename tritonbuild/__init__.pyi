@@ -13,6 +13,8 @@ from tritonbuild.errors import (
 )
 from tritonbuild.run_build import BuildResult
 
+__version__: str
+
 __all__ = [
     "BuildFailedError",
     "BuildResult",

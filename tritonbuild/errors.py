@@ -22,6 +22,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from tritonbuild.masking import mask_text
+
 
 def one_line(text: object) -> str:
     """Return *text* so that it stays on one line of a terminal: control characters are shown as escapes."""
@@ -34,9 +36,9 @@ class TritonBuildError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(one_line(message))
-        self.message = one_line(message)
-        self.hint = one_line(hint)
+        self.message = mask_text(one_line(message))
+        self.hint = mask_text(one_line(hint))
+        super().__init__(self.message)
 
 
 class InvalidInputError(TritonBuildError, ValueError):
@@ -75,7 +77,7 @@ class UnhealthyEngineError(TritonBuildError):
 
     def __init__(self, reason: str, *, engine: str = "", hint: str = "") -> None:
         self.engine = engine
-        self.reason = one_line(reason)
+        self.reason = mask_text(one_line(reason))
         super().__init__(f"engine {engine!r} is not healthy: {reason}" if engine else reason, hint=hint)
 
 

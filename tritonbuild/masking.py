@@ -13,6 +13,9 @@ from typing import Final
 
 MASK: Final = "***"
 
+_USER_PART: Final = re.compile(r"(://)[^\s'\"]*@(?!sha[0-9]+:)|[^\s'\"/:@,=]+:(?!//)[^\s'\"@]+@(?!sha[0-9]+:)")
+"""`USER:PASSWORD@`, and all before the `@` where a scheme precedes it; an image's digest follows its `@`."""
+_PARAMETER: Final = re.compile(r"([?&][^=&\s]+=)[^&\s'\"]+")
 _CREDENTIAL: Final = re.compile(r"token(?!i[sz])|passw(or)?d|passphrase|secret|credential|apikey", re.IGNORECASE)
 _CREDENTIAL_WORDS: Final = frozenset({"auth", "creds", "key", "pass", "pat", "pwd"})
 _NO_CREDENTIAL_FLAGS: Final = frozenset({"--registry-auth-tlscontext", "--secret"})  # they name files and variables
@@ -61,6 +64,12 @@ def mask_token(token: str) -> str:
     rest = re.sub(r"(?<=://)[^/\s]+@(?!sha[0-9]+:)", f"{MASK}@", rest)  # an image's digest is shown
     rest = re.sub(r"([?&][^=&\s]+=)[^&\s]+", lambda m: m[1] + MASK if looks_like_credential(m[1]) else m[0], rest)
     return f"{flag}{equals}{rest}"
+
+
+def mask_text(text: str) -> str:
+    """Return a message with the user parts of its addresses masked, and query parameters that look like credentials."""
+    text = _USER_PART.sub(lambda match: f"{match[1] or ''}{MASK}@", text)
+    return _PARAMETER.sub(lambda match: match[1] + MASK if looks_like_credential(match[1]) else match[0], text)
 
 
 def _mask_field(item: str) -> str:

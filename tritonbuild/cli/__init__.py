@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import os
 import signal
 import sys
 from collections.abc import Sequence
 from types import FrameType
 from typing import Final, NoReturn
 
-from tritonbuild.cli import arguments
+from tritonbuild.cli import arguments, output
 from tritonbuild.errors import BuildFailedError, TritonBuildError, one_line
+from tritonbuild.masking import mask_text
 
 INTERRUPTED: Final = 130
 _WIDEST: Final = 300
@@ -18,10 +21,10 @@ _WIDEST: Final = 300
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit; the one place that turns errors into messages and exit codes."""
-    gc.disable()  # it ends before it has much to collect, and spends a tenth of its start on looking
+    """Run the command line and exit; the only function that turns errors into messages and exit codes."""
+    gc.disable()  # the process ends before it has much to collect, and collections take a tenth of its start
     code = run(sys.argv[1:] if argv is None else argv)
-    gc.freeze()  # nor does the interpreter have to look at its end
+    gc.freeze()  # nothing to collect at the interpreter's end
     sys.exit(code)
 
 
@@ -30,49 +33,75 @@ def run(argv: Sequence[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
-        from tritonbuild.cli.app import app  # noqa: PLC0415 - typer and most of what is here
+        return _run(argv)
+    except KeyboardInterrupt:
+        return _interrupted()
+    except BrokenPipeError:  # the reader of the output has ended
+        _silence()
+        return 1
+
+
+def _run(argv: Sequence[str]) -> int:  # noqa: PLR0911 - one for each kind of error
+    try:
+        from tritonbuild.cli.app import app  # noqa: PLC0415 - typer and most of the package
 
         answer = app(args=arguments.normalized(argv), prog_name="tritonbuild", standalone_mode=False)
     except TritonBuildError as error:
         return _show(error)
-    except KeyboardInterrupt:
-        answer = INTERRUPTED
-    except BrokenPipeError:  # whoever read the output is gone
-        sys.stderr.close()
-        return 1
+    except BrokenPipeError:
+        raise
     except OSError as error:
         return _show(TritonBuildError(f"{error.strerror}: {error.filename}" if error.filename else str(error)))
-    except Exception as error:
+    except SystemExit as error:
+        return _show(TritonBuildError(f"a plug-in or library ended the program with {error.code!r}"))
+    except Exception as error:  # noqa: BLE001 - the last catch: a traceback helps no user
         # typer's own errors, whose classes differ with its version (with click, with a copy of it, with neither).
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):
-            say(one_line(error.format_message()))
-            hint = getattr(getattr(error, "ctx", None), "command_path", "tritonbuild")
-            say(f"{hint} --help shows what there is", label="hint")
+            output.note(one_line(error.format_message()))
+            command = getattr(getattr(error, "ctx", None), "command_path", "tritonbuild")
+            output.note(f"{command} --help lists the options and commands", label="hint")
             return int(error.exit_code)
-        if type(error).__name__ != "Abort":
-            raise
-        answer = INTERRUPTED
-    if answer == INTERRUPTED:  # typer turns an interrupt into this code, into Abort, or leaves it, by its version
-        say("interrupted")
-    return answer if isinstance(answer, int) else 0
+        if type(error).__name__ == "Abort":
+            return _interrupted()
+        return _show(_unexpected(error))
+    # typer turns an interrupt into this code, into Abort, or leaves it, by its version
+    return _interrupted() if answer == INTERRUPTED else answer if isinstance(answer, int) else 0
 
 
-def say(text: str, *, label: str = "tritonbuild") -> None:
-    """Write a line for the user to stderr."""
-    print(f"{label}: {text}", file=sys.stderr, flush=True)  # noqa: T201 - the command line speaks here
+def _unexpected(error: Exception) -> TritonBuildError:
+    """Return an error that names the function in which *error* was raised."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f" in {trace.tb_frame.f_globals.get('__name__', '?')}, line {trace.tb_lineno}" if trace else ""
+    return TritonBuildError(
+        f"unexpected {type(error).__name__}{where}: {error}", hint="this is a defect of tritonbuild; please report it"
+    )
+
+
+def _interrupted() -> int:
+    output.note("interrupted")
+    return INTERRUPTED
+
+
+def _silence() -> None:
+    """Give the interpreter a stdout and a stderr that it can flush at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.dup2(null, 2)
 
 
 def _show(error: TritonBuildError) -> int:
     if isinstance(error, BuildFailedError):
         for line in error.tail:
-            text = one_line(line)
-            shown = text if len(text) <= _WIDEST else f"{text[:_WIDEST]}..."
-            print(f"  | {shown}", file=sys.stderr)  # noqa: T201
-    say(error.message)
+            text = mask_text(one_line(line))
+            output.line(f"  | {text if len(text) <= _WIDEST else f'{text[:_WIDEST]}...'}")
+    output.note(error.message)
     if error.hint:
-        say(error.hint, label="hint")
+        output.note(error.hint, label="hint")
     if isinstance(error, BuildFailedError) and error.log:
-        say(str(error.log), label="log")
+        output.note(str(error.log), label="log")
     return error.exit_code
 
 

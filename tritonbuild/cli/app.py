@@ -12,9 +12,10 @@ from typing import Annotated, Any, Final
 import attrs
 import typer
 
+import tritonbuild
 from tritonbuild import api, backends, build_command, flags
 from tritonbuild.backends import _plugins
-from tritonbuild.cli import options, settings, show
+from tritonbuild.cli import options, output, settings, show
 from tritonbuild.cli.composing import Wanted, composing
 from tritonbuild.composition import Composition
 from tritonbuild.engine import Health
@@ -28,19 +29,9 @@ app: Final = typer.Typer(
 )
 
 
-def _out(text: str) -> None:
-    print(text, flush=True)  # noqa: T201 - a result
-
-
-def _err(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 - everything else
-
-
 def _version(asked: bool) -> None:  # noqa: FBT001 - typer's callback
     if asked:
-        from importlib import metadata  # noqa: PLC0415 - slow, and needed here alone
-
-        _out(f"tritonbuild {metadata.version('tritonbuild')}")
+        output.result(f"tritonbuild {tritonbuild.__version__}")
         raise typer.Exit
 
 
@@ -67,13 +58,12 @@ def build(  # noqa: PLR0913 - one parameter for each option
 ) -> None:
     """Compose an image with exactly the Triton components you choose."""
     config = settings.read()
-    for name in (*config.plugins, *plugin):
-        _plugins.load(name)
+    _load((*config.plugins, *plugin))
     if context.invoked_subcommand is not None:
+        options.pass_on(context, context.invoked_subcommand)
         return
     composition, notes = wanted.composition(config)
-    for note in notes if not quiet else ():
-        _err(f"tritonbuild: {note}")
+    output.notes(notes if not quiet else ())
     if dry_run:
         _write(composition, Path(work_dir or "."))
         return
@@ -89,42 +79,47 @@ def build(  # noqa: PLR0913 - one parameter for each option
         timeout=timeout,
         echo=None if quiet else sys.stderr.fileno(),
         on_start=started,
-        on_note=None if quiet else lambda note: _err(f"tritonbuild: {note}"),
+        on_note=None if quiet else output.note,
         work_dir=work_dir or None,
         measure=as_json,
         options=asked,
     )
     if as_json:
         record = attrs.asdict(result, filter=lambda field, _: field.name != "containerfile")
-        _out(json.dumps({**record, "log": str(result.log)}))
+        output.result(json.dumps({**record, "log": str(result.log)}))
     else:
-        _out(result.image_id)
+        output.result(result.image_id)
     for place in result.places if not quiet else ():
-        _err(f"tritonbuild: the image is in {place}")
+        output.note(f"the image is in {place}")
     if verbose:
-        _err(f"tritonbuild: log in {result.log}")
+        output.note(f"log in {result.log}")
 
 
 def _write(composition: Composition, folder: Path) -> None:
     """Write the Containerfile that a build would use, and nothing else."""
     if not folder.is_dir():
         raise InvalidInputError(f"work folder {str(folder)!r} does not exist", hint="make it, or name another")
-    _out(str(build_command.write_containerfile(api.get_containerfile(composition), folder)))
+    output.result(str(build_command.write_containerfile(api.get_containerfile(composition), folder)))
+
+
+def _load(plugins: Sequence[str]) -> None:
+    for name in plugins:
+        _plugins.load(name)
 
 
 @attrs.frozen(kw_only=True)
 class _Announcer:
-    """Says what is about to run: the engine that was chosen, the command."""
+    """Announces a build: the engine that was chosen, and its command."""
 
     auto: bool
     command: bool
 
     def __call__(self, health: Health, argv: Sequence[str]) -> None:
         if self.auto:
-            why = f"; {health.reason}" if health.reason else ""
-            _err(f"tritonbuild: engine {health.engine} {health.version}, the first that is healthy{why}")
+            reason = f"; {health.reason}" if health.reason else ""
+            output.note(f"engine {health.engine} {health.version}, the first that is healthy{reason}")
         if self.command:
-            _err(f"+ {shlex.join(argv)}")
+            output.line(f"+ {shlex.join(argv)}")
 
 
 def _engine_options(engine: str, values: Sequence[str]) -> dict[str, Any]:
@@ -148,24 +143,27 @@ app.command()(show.render)
 
 
 @app.command()
-def engines(*, as_json: options.Json = False) -> None:
+def engines(
+    *,
+    plugin: options.Plugins = [],  # noqa: B006
+    as_json: options.Json = False,
+) -> None:
     """Show every engine and whether it can build."""
+    _load(plugin)
     answers = backends.probe_all()
     if as_json:
-        _out(json.dumps([_record(health) for health in answers]))
+        output.result(json.dumps([_record(health) for health in answers]))
         return
     rows = [("ENGINE", "HEALTHY", "VERSION", "REASON")]
     rows += [(h.engine, "yes" if h.ok else "no", h.version or "-", h.reason or "-") for h in answers]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    for *cells, reason in rows:
-        _out("  ".join((*(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)), reason)))
+    output.table(rows)
     for health in answers:
         if health.hint:
-            _err(f"hint: {health.engine}: {health.hint}")
+            output.note(f"{health.engine}: {health.hint}", label="hint")
 
 
 def _record(health: Health) -> dict[str, Any]:
-    """Return a probe's answer as it is shown in JSON; documented in docs/engines.md."""
+    """Return a probe's answer as a record of the JSON output, which docs/engines.md documents."""
     return {
         "engine": health.engine,
         "ok": health.ok,
@@ -181,13 +179,15 @@ def _record(health: Health) -> dict[str, Any]:
 def health(
     engine: Annotated[str, typer.Argument(metavar="ENGINE", help="The engine's name.")],
     *,
+    plugin: options.Plugins = [],  # noqa: B006
     verbose: options.Verbose = False,
 ) -> None:
-    """Exit with 0 when ENGINE can build and with 3 when it cannot; silent unless told otherwise."""
+    """Exit with 0 if ENGINE can build and with 3 if it cannot; silent without --verbose."""
+    _load(plugin)
     answer = api.probe(engine)
     if not answer.ok:
         if verbose:
             raise UnhealthyEngineError(answer.reason, engine=engine, hint=answer.hint)
         raise typer.Exit(UnhealthyEngineError.exit_code)
     if verbose:
-        _err(f"tritonbuild: engine {engine} {answer.version} can build")
+        output.note(f"engine {engine} {answer.version} can build")

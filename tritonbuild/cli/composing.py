@@ -1,118 +1,114 @@
-"""The options that say what is composed, for every command that composes: declared once, turned into a Composition."""
+"""The options that choose what is composed: declared once for every command that composes, and made a Composition."""
 
-from __future__ import annotations
-
-import functools
+# No postponed annotations: typer reads the types of the record's fields.
+# ruff: noqa: RUF008 - typer takes lists as defaults and copies them
 import inspect
 import shlex
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import attrs
+import typer
 
 from tritonbuild.cli import arguments, options
 from tritonbuild.cli.settings import Settings
 from tritonbuild.composition import NVIDIA_REGISTRY, Composition
 from tritonbuild.errors import InvalidInputError
 
-OPTIONS: Final[Mapping[str, tuple[Any, Any]]] = {
-    "backend": (options.Backends, []),
-    "repoagent": (options.Repoagents, []),
-    "cache": (options.Caches, []),
-    "model_repository": (options.ModelRepositories, []),
-    "with_models": (options.WithModels, False),
-    "models_folder": (options.ModelsFolder, "/models"),
-    "enable_gpu": (options.EnableGpu, True),
-    "features": (options.Features, []),
-    "pip": (options.Pip, []),
-    "requirements": (options.Requirements, []),
-    "env": (options.Environment, []),
-    "label": (options.Labels, []),
-    "user": (options.User, ""),
-    "entrypoint": (options.Entrypoint, ""),
-    "fragment": (options.Fragment, ""),
-    "container_version": (options.ContainerVersion, ""),
-    "platform": (options.Platform, ""),
-    "image": (options.Images, []),
-    "base": (options.Base, ""),
-    "registry": (options.Registry, ""),
-    "runtime": (options.Runtime, "copy"),
-    "dcgm": (options.Dcgm, "package"),
-    "exempt_library": (options.ExemptLibraries, []),
-}
-"""Parameter -> its declaration for typer, and its default."""
 
-
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Wanted:
-    """What the options say, by parameter; not looked at yet."""
+    """The values of the options, by parameter; not validated yet."""
 
-    values: Mapping[str, Any]
+    backend: options.Backends = []
+    repoagent: options.Repoagents = []
+    cache: options.Caches = []
+    model_repository: options.ModelRepositories = []
+    with_models: options.WithModels = False
+    models_folder: options.ModelsFolder = "/models"
+    enable_gpu: options.EnableGpu = True
+    features: options.Features = []
+    pip: options.Pip = []
+    requirements: options.Requirements = []
+    env: options.Environment = []
+    label: options.Labels = []
+    user: options.User = ""
+    entrypoint: options.Entrypoint = ""
+    fragment: options.Fragment = ""
+    container_version: options.ContainerVersion = ""
+    platform: options.Platform = ""
+    image: options.Images = []
+    base: options.Base = ""
+    registry: options.Registry = ""
+    runtime: options.Runtime = "copy"
+    dcgm: options.Dcgm = "package"
+    exempt_library: options.ExemptLibraries = []
 
     def composition(self, config: Settings) -> tuple[Composition, tuple[str, ...]]:
-        """Return the composition that is meant, and what was understood in a way worth saying.
+        """Return the composition, and remarks about how it was understood.
 
         Raises:
             InvalidInputError: It cannot be composed.
         """
-        given = self.values
-        chosen = {kind: list(given[kind]) for kind in ("backend", "repoagent", "cache")}
-        said: tuple[str, ...] = ()
-        if given["model_repository"]:
+        chosen = {"backend": [*self.backend], "repoagent": [*self.repoagent], "cache": [*self.cache]}
+        remarks: tuple[str, ...] = ()
+        if self.model_repository:
             from tritonbuild.cli import models  # noqa: PLC0415 - and with it modelrepo, which no other build needs
 
-            said = models.choose(chosen, given, config)
-        elif given["with_models"]:
-            raise InvalidInputError("--with-models is given without models", hint="say --model-repository FOLDER")
+            remarks = models.choose(
+                chosen,
+                self.model_repository,
+                catalog=config.catalog,
+                version=self.container_version,
+                platform=self.platform,
+                gpu=self.enable_gpu,
+            )
+        elif self.with_models:
+            raise InvalidInputError("--with-models is given without models", hint="add --model-repository FOLDER")
         composition = Composition(
-            backends=tuple(chosen["backend"]),
-            repoagents=tuple(chosen["repoagent"]),
-            caches=tuple(chosen["cache"]),
-            container_version=given["container_version"],
-            enable_gpu=given["enable_gpu"],
-            images=arguments.source_images(given["image"]),
-            base=given["base"] or None,
-            registry=given["registry"] or config.registry or NVIDIA_REGISTRY,
-            platform=given["platform"],
-            runtime=given["runtime"],
-            dcgm=given["dcgm"],
-            features=tuple(given["features"]),
-            pip=tuple(given["pip"]),
-            requirements=tuple(given["requirements"]),
-            models=tuple(given["model_repository"]) if given["with_models"] else (),
-            models_folder=given["models_folder"],
-            environment=_pairs("--env", given["env"]),
-            labels=_pairs("--label", given["label"]),
-            user=given["user"],
-            entrypoint=_words(given["entrypoint"]),
-            fragment=given["fragment"] or None,
-            exempt_libraries=tuple(given["exempt_library"]),
+            backends=chosen["backend"],
+            repoagents=chosen["repoagent"],
+            caches=chosen["cache"],
+            container_version=self.container_version,
+            enable_gpu=self.enable_gpu,
+            images=arguments.source_images(self.image),
+            base=self.base or None,
+            registry=self.registry or config.registry or NVIDIA_REGISTRY,
+            platform=self.platform,
+            runtime=self.runtime,
+            dcgm=self.dcgm,
+            features=self.features,
+            pip=self.pip,
+            requirements=self.requirements,
+            models=self.model_repository if self.with_models else (),
+            models_folder=self.models_folder,
+            environment=_pairs("--env", self.env),
+            labels=_pairs("--label", self.label),
+            user=self.user,
+            entrypoint=_words(self.entrypoint),
+            fragment=self.fragment or None,
+            exempt_libraries=self.exempt_library,
             catalog=config.catalog,
         )
-        return composition, (*said, *composition.notes)
+        return composition, (*remarks, *composition.notes)
 
 
 def composing(command: Callable[..., None]) -> Callable[..., None]:
-    """Give *command* the options above; it gets them as one `wanted`, before its own parameters."""
-    signature = inspect.signature(command, eval_str=True)
-    own = [parameter for name, parameter in signature.parameters.items() if name != "wanted"]
-    positional = [parameter for parameter in own if parameter.kind is not parameter.KEYWORD_ONLY]
-    rest = [parameter for parameter in own if parameter.kind is parameter.KEYWORD_ONLY]
-    added = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=declared)
-        for name, (declared, default) in OPTIONS.items()
-    ]
+    """Give *command* the options of `Wanted` before its own; it gets the context and one `wanted`."""
+    names = [field.name for field in attrs.fields(Wanted)]
 
-    @functools.wraps(command)
-    def wrapper(*words: Any, **values: Any) -> None:
-        wanted = Wanted({name: values.pop(name) for name in OPTIONS})
-        command(*words, wanted=wanted, **values)
+    def wrapper(context: typer.Context, **given: Any) -> None:
+        values = options.joined(context, given)
+        wanted = Wanted(**{name: values.pop(name) for name in names})
+        command(context, wanted=wanted, **values)
 
-    parameters = [*positional, *added, *rest]
+    _, _, *rest = inspect.signature(command, eval_str=True).parameters.values()
+    context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    signature = inspect.Signature([context, *inspect.signature(Wanted).parameters.values(), *rest])
+    wrapper.__name__, wrapper.__doc__ = command.__name__, command.__doc__
     # typer reads either, by its version
-    vars(wrapper)["__signature__"] = signature.replace(parameters=parameters)
-    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    del wrapper.__wrapped__
+    vars(wrapper)["__signature__"] = signature
+    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in signature.parameters.values()}
     return wrapper
 
 

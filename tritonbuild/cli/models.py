@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 from tritonbuild import modelrepo
-from tritonbuild.cli.settings import Settings
+from tritonbuild.catalog import Catalog
 from tritonbuild.composition import PLATFORM
 
 
-def choose(chosen: dict[str, list[str]], given: Mapping[str, Any], config: Settings) -> tuple[str, ...]:
-    """Add to *chosen* what the models need; return why, a line for each component."""
-    repository = modelrepo.read(given["model_repository"])
-    version = given["container_version"] or config.catalog.newest()
+def choose(  # noqa: PLR0913 - the options that decide what a release has
+    chosen: dict[str, list[str]],
+    repositories: Sequence[str],
+    *,
+    catalog: Catalog,
+    version: str,
+    platform: str,
+    gpu: bool,
+) -> tuple[str, ...]:
+    """Add to *chosen* the components that the models need; return the reasons, a line for each component."""
+    repository = modelrepo.read(repositories)
     own = [(kind, text.partition("=")[0]) for kind, texts in chosen.items() for text in texts if "=" in text]
-    platform = given["platform"] or PLATFORM
     selection = modelrepo.components(
-        repository, config.catalog, version, platform=platform, gpu=given["enable_gpu"], folders=own
+        repository, catalog, version or catalog.newest(), platform=platform or PLATFORM, gpu=gpu, folders=own
     )
     said = list(selection.notes)
     found = {"backend": selection.backends, "repoagent": selection.repoagents, "cache": selection.caches}

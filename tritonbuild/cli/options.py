@@ -1,18 +1,20 @@
-"""The options of the commands, grouped by what the user is doing, each said once."""
+"""The options of the commands, in groups, each declared once; and options that precede a command."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, TypeAlias
 
 import typer
 
 from tritonbuild import build_command
 from tritonbuild.composition import DCGM_SOURCES, FEATURES, NVIDIA_REGISTRY, RUNTIMES
+from tritonbuild.errors import InvalidInputError
 
-WHAT: Final = "What is in the image"
-SOURCE: Final = "Where it comes from"
-HOW: Final = "How it is built"
-SHOWN: Final = "What is shown"
+CONTENTS: Final = "Contents of the image"
+SOURCE: Final = "Sources"
+BUILD: Final = "Build"
+OUTPUT: Final = "Output"
 
 
 def _option(panel: str, text: str, *names: str, metavar: str | None = None, **more: Any) -> Any:
@@ -20,31 +22,40 @@ def _option(panel: str, text: str, *names: str, metavar: str | None = None, **mo
 
 
 Backends: TypeAlias = Annotated[
-    list[str], _option(WHAT, "A Triton backend, or one of your own; repeatable.", metavar="NAME[=DIR]")
+    list[str], _option(CONTENTS, "A Triton backend, or a folder that holds one; repeatable.", metavar="NAME[=DIR]")
 ]
-Repoagents: TypeAlias = Annotated[list[str], _option(WHAT, "A repository agent; repeatable.", metavar="NAME[=DIR]")]
-Caches: TypeAlias = Annotated[list[str], _option(WHAT, "A response cache; repeatable.", metavar="NAME[=DIR]")]
+Repoagents: TypeAlias = Annotated[list[str], _option(CONTENTS, "A repository agent; repeatable.", metavar="NAME[=DIR]")]
+Caches: TypeAlias = Annotated[list[str], _option(CONTENTS, "A response cache; repeatable.", metavar="NAME[=DIR]")]
 ModelRepositories: TypeAlias = Annotated[
-    list[str], _option(WHAT, "What these models need; repeatable.", "--model-repository", metavar="DIR")
+    list[str],
+    _option(CONTENTS, "Add the components that these models need; repeatable.", "--model-repository", metavar="DIR"),
 ]
-WithModels: TypeAlias = Annotated[bool, _option(WHAT, "Put those models in, too.", "--with-models")]
-ModelsFolder: TypeAlias = Annotated[str, _option(WHAT, "Where models go.", "--models-folder", metavar="PATH")]
-EnableGpu: TypeAlias = Annotated[bool, _option(WHAT, "For GPU or for CPU.", "--enable-gpu/--no-enable-gpu")]
+WithModels: TypeAlias = Annotated[bool, _option(CONTENTS, "Copy these models into the image.", "--with-models")]
+ModelsFolder: TypeAlias = Annotated[
+    str, _option(CONTENTS, "The folder of models in the image.", "--models-folder", metavar="PATH")
+]
+EnableGpu: TypeAlias = Annotated[bool, _option(CONTENTS, "Compose for GPU or for CPU.", "--enable-gpu/--no-enable-gpu")]
 Features: TypeAlias = Annotated[
     list[str],
-    _option(WHAT, f"What is not needed to run: {', '.join(FEATURES)}; repeatable.", "--features", metavar="NAME"),
+    _option(CONTENTS, f"An optional part: {', '.join(FEATURES)}; repeatable.", "--features", metavar="NAME"),
 ]
 Pip: TypeAlias = Annotated[
-    list[str], _option(WHAT, "A Python package for the python backend, or a wheel; repeatable.", metavar="PKG")
+    list[str], _option(CONTENTS, "A Python package for the python backend, or a wheel; repeatable.", metavar="PKG")
 ]
-Requirements: TypeAlias = Annotated[list[str], _option(WHAT, "A file of such packages; repeatable.", metavar="FILE")]
+Requirements: TypeAlias = Annotated[
+    list[str], _option(CONTENTS, "A requirements file of pip; repeatable.", metavar="FILE")
+]
 Environment: TypeAlias = Annotated[
-    list[str], _option(WHAT, "An environment variable; repeatable.", "--env", metavar="NAME=VALUE")
+    list[str], _option(CONTENTS, "An environment variable; repeatable.", "--env", metavar="NAME=VALUE")
 ]
-Labels: TypeAlias = Annotated[list[str], _option(WHAT, "A label; repeatable.", "--label", metavar="NAME=VALUE")]
-User: TypeAlias = Annotated[str, _option(WHAT, "Who its processes run as; root by default.", metavar="USER")]
-Entrypoint: TypeAlias = Annotated[str, _option(WHAT, "Another entry point.", metavar="WORDS")]
-Fragment: TypeAlias = Annotated[str, _option(WHAT, "Instructions of your own, for the end.", metavar="FILE")]
+Labels: TypeAlias = Annotated[list[str], _option(CONTENTS, "A label; repeatable.", "--label", metavar="NAME=VALUE")]
+User: TypeAlias = Annotated[str, _option(CONTENTS, "The user of its processes; root by default.", metavar="USER")]
+Entrypoint: TypeAlias = Annotated[
+    str, _option(CONTENTS, "The entry point, in place of the release's.", metavar="WORDS")
+]
+Fragment: TypeAlias = Annotated[
+    str, _option(CONTENTS, "A file of instructions that end the Containerfile.", metavar="FILE")
+]
 
 ContainerVersion: TypeAlias = Annotated[
     str, _option(SOURCE, "NVIDIA's release; the newest by default.", metavar="YY.MM")
@@ -53,40 +64,75 @@ Platform: TypeAlias = Annotated[str, _option(SOURCE, "linux/amd64 or linux/arm64
 Images: TypeAlias = Annotated[
     list[str], _option(SOURCE, "A source image: full,REF and min,REF (gpu-min, sdk); repeatable.", metavar="NAME,REF")
 ]
-Base: TypeAlias = Annotated[str, _option(SOURCE, "An image to compose on, in place of min.", metavar="REF")]
+Base: TypeAlias = Annotated[str, _option(SOURCE, "The base image, in place of min.", metavar="REF")]
 Registry: TypeAlias = Annotated[str, _option(SOURCE, f"A mirror, in place of {NVIDIA_REGISTRY}.", metavar="HOST/PATH")]
 Runtime: TypeAlias = Annotated[
-    str, _option(SOURCE, "copy libraries from full, or install packages.", metavar="|".join(RUNTIMES))
+    str, _option(SOURCE, "Copy libraries from full, or install packages.", metavar="|".join(RUNTIMES))
 ]
 Dcgm: TypeAlias = Annotated[
     str, _option(SOURCE, "With install: where DCGM comes from.", metavar="|".join(DCGM_SOURCES))
 ]
-SkipPull: TypeAlias = Annotated[bool, _option(SOURCE, "Use source images the engine has.", "--skip-pull")]
+SkipPull: TypeAlias = Annotated[bool, _option(SOURCE, "Use the source images that the engine has.", "--skip-pull")]
 ExemptLibraries: TypeAlias = Annotated[
     list[str], _option(SOURCE, "A library that may be missing; repeatable.", metavar="PATTERN")
 ]
 
 EngineName: TypeAlias = Annotated[
     str,
-    _option(
-        HOW, "The engine that builds; auto takes the first healthy one.", metavar="NAME", envvar="TRITONBUILD_ENGINE"
-    ),
+    _option(BUILD, "The engine that builds (TRITONBUILD_ENGINE); auto takes the first healthy one.", metavar="NAME"),
 ]
 Plugins: TypeAlias = Annotated[
-    list[str], _option(HOW, "A module or .py file that registers engines; repeatable.", metavar="MODULE")
+    list[str], _option(BUILD, "A module or .py file that registers engines; repeatable.", metavar="MODULE")
 ]
 OutputNames: TypeAlias = Annotated[
-    list[str], _option(HOW, "The image's name; repeatable.", "--output-name", "-t", metavar="NAME")
+    list[str], _option(BUILD, "The image's name; repeatable.", "--output-name", "-t", metavar="NAME")
 ]
 EngineOptions: TypeAlias = Annotated[
-    list[str], _option(HOW, "An option of the engine; repeatable.", "--opt", metavar="KEY[=VALUE]")
+    list[str], _option(BUILD, "An option of the engine; repeatable.", "--opt", metavar="KEY[=VALUE]")
 ]
-WorkDir: TypeAlias = Annotated[str, _option(HOW, f"Keep {build_command.CONTAINERFILE_NAME} in DIR.", metavar="DIR")]
-Timeout: TypeAlias = Annotated[float | None, _option(HOW, "Stop a build after.", metavar="SECONDS", min=0.001)]
+WorkDir: TypeAlias = Annotated[str, _option(BUILD, f"Keep {build_command.CONTAINERFILE_NAME} in DIR.", metavar="DIR")]
+Timeout: TypeAlias = Annotated[
+    float | None, _option(BUILD, "Stop a build after this time.", metavar="SECONDS", min=0.001)
+]
 DryRun: TypeAlias = Annotated[
-    bool, _option(HOW, f"Write {build_command.CONTAINERFILE_NAME} and build nothing.", "--dry-run")
+    bool, _option(BUILD, f"Write {build_command.CONTAINERFILE_NAME} and build nothing.", "--dry-run")
 ]
 
-Quiet: TypeAlias = Annotated[bool, _option(SHOWN, "Show the result only.", "--quiet", "-q")]
-Verbose: TypeAlias = Annotated[bool, _option(SHOWN, "Say more: commands, versions, reasons.", "--verbose", "-v")]
-Json: TypeAlias = Annotated[bool, _option(SHOWN, "The result as JSON.", "--json")]
+Quiet: TypeAlias = Annotated[bool, _option(OUTPUT, "Show only the result.", "--quiet", "-q")]
+Verbose: TypeAlias = Annotated[bool, _option(OUTPUT, "Show commands, versions and reasons.", "--verbose", "-v")]
+Json: TypeAlias = Annotated[bool, _option(OUTPUT, "Show the result as JSON.", "--json")]
+
+
+def pass_on(context: typer.Context, name: str) -> None:
+    """Make the options that precede the command *name* its defaults.
+
+    Raises:
+        InvalidInputError: The command does not have one of them.
+    """
+    group: Any = context.command
+    known = {one.name for one in group.commands[name].params if one.param_type_name == "option"}
+    given = [one for one in group.params if _is_given(context, one.name)]
+    for option in given:
+        if option.name not in known:
+            raise InvalidInputError(
+                f"the command {name} has no option {option.opts[0]}",
+                hint=f"tritonbuild {name} --help lists its options",
+            )
+    context.default_map = {name: {option.name: context.params[option.name] for option in given}}
+
+
+def joined(context: typer.Context, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a command's options; a repeatable one has those that precede the command, too."""
+    group = context.parent
+    if group is None:
+        return dict(values)
+    both = {name for name in values if _is_given(group, name) and _is_given(context, name)}
+    return {
+        name: [*group.params[name], *value] if name in both and isinstance(value, list) else value
+        for name, value in values.items()
+    }
+
+
+def _is_given(context: Any, name: str) -> bool:
+    source: Any = context.get_parameter_source(name)
+    return getattr(source, "name", "") == "COMMANDLINE"

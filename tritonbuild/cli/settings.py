@@ -1,4 +1,4 @@
-"""The user's config file: defaults for the command line, and components of private full images.
+"""The user's settings: the config file, and the environment variables of the command line.
 
 engine = "podman"
 registry = "mirror.example/nvidia"
@@ -24,6 +24,8 @@ from tritonbuild.errors import InvalidInputError, UnknownNameError
 
 VARIABLE: Final = "TRITONBUILD_CONFIG"
 """The environment variable that names another config file."""
+ENGINE_VARIABLE: Final = "TRITONBUILD_ENGINE"
+"""The environment variable that names the engine, in place of the config file's."""
 
 _TEXTS: Final = ("engine", "registry")
 KEYS: Final = (*_TEXTS, "component", "plugins")
@@ -31,11 +33,11 @@ KEYS: Final = (*_TEXTS, "component", "plugins")
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """What the config file says; empty texts where it says nothing.
+    """The settings; empty texts where the user has none.
 
     Attributes:
-        engine: The engine to build with.
-        registry: Where NVIDIA's images are.
+        engine: The engine that builds.
+        registry: The registry of the release's images.
         plugins: Modules and files that register engines; relative paths start at the config file's folder.
         catalog: The catalog with the components of the file.
     """
@@ -47,18 +49,23 @@ class Settings:
 
 
 def path() -> Path:
-    """Return where the config file is, whether it exists or not."""
+    """Return the path of the config file, which need not exist."""
     if named := os.environ.get(VARIABLE):
         return Path(named)
     return dirs.config() / "config.toml"
 
 
 def read() -> Settings:
-    """Read the config file.
+    """Read the settings.
 
     Raises:
-        InvalidInputError: It is not TOML, has a key or a value that is not known, or was named and is not there.
+        InvalidInputError: The config file is not TOML, has an unknown key or value, or is named and does not exist.
     """
+    found = _read_file()
+    return attrs.evolve(found, engine=os.environ.get(ENGINE_VARIABLE) or found.engine)
+
+
+def _read_file() -> Settings:
     file = path()
     try:
         document = _parsed(file.read_text(encoding="utf-8"))
@@ -66,9 +73,9 @@ def read() -> Settings:
         if VARIABLE in os.environ:
             raise InvalidInputError(f"config file {str(file)!r} does not exist", hint=f"correct {VARIABLE}") from None
         return Settings()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise InvalidInputError(f"config file {str(file)!r} cannot be read: {reason}", hint="mend the file") from error
+        raise InvalidInputError(f"config file {str(file)!r} cannot be read: {reason}", hint="fix the file") from error
     return _settings(document, file)
 
 

@@ -1,13 +1,13 @@
 """The commands that show and build nothing: components, models, plan, render.
 
-None of them opens a connection, but plan with an engine that reads the source images for it.
+None of them opens a connection, except `plan` with an engine that reads the source images.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,8 +15,9 @@ import attrs
 import typer
 
 from tritonbuild import api, backends, build_command, flags
+from tritonbuild.backends import _plugins
 from tritonbuild.catalog import Catalog, Component
-from tritonbuild.cli import options, settings
+from tritonbuild.cli import options, output, settings
 from tritonbuild.cli.composing import Wanted, composing
 from tritonbuild.composition import PLATFORM
 from tritonbuild.errors import InvalidInputError
@@ -29,7 +30,7 @@ def components(
     enable_gpu: options.EnableGpu = True,
     as_json: options.Json = False,
 ) -> None:
-    """Show what can be composed of a release."""
+    """Show the components of a release."""
     catalog = settings.read().catalog
     version = container_version or catalog.newest()
     release = catalog.release(version)
@@ -46,13 +47,13 @@ def components(
             "images": {name: catalog.image(version, name) for name in release.variants},
             "components": [_component(component) for component in found],
         }
-        _out(json.dumps(record))
+        output.result(json.dumps(record))
         return
     if not release.known:
-        _err([f"release {version} is newer than the catalog: taken to be like {catalog.newest()}"])
-    rows = [("KIND", "NAME", "RELEASES", "ALSO CALLED", "WHAT IT IS")]
+        output.note(f"release {version} is newer than the catalog: taken to be like {catalog.newest()}")
+    rows = [("KIND", "NAME", "RELEASES", "ALSO CALLED", "DESCRIPTION")]
     rows += [(c.kind, c.name, c.releases, ", ".join(c.aliases) or "-", _line(c, catalog)) for c in found]
-    _table(rows)
+    output.table(rows)
 
 
 def models(
@@ -65,7 +66,7 @@ def models(
 
     repository = modelrepo.read(folder)
     if as_json:
-        _out(json.dumps(attrs.asdict(repository)))
+        output.result(json.dumps(attrs.asdict(repository)))
         return
     rows = [("MODEL", "NEEDS", "BECAUSE")]
     remarks = []
@@ -77,25 +78,29 @@ def models(
         for problem in model.problems:
             hint = f" ({problem.hint})" if problem.hint else ""
             remarks.append(f"model {model.name!r}: {problem.message}{hint}")
-    _table(rows)
-    _err(remarks)
+    output.table(rows)
+    output.notes(remarks)
 
 
 @composing
 def plan(  # noqa: PLR0913 - one parameter for each option
+    _context: typer.Context,
     *,
     wanted: Wanted,
     engine: options.EngineName = "",
+    plugin: options.Plugins = [],  # noqa: B006
     opt: options.EngineOptions = [],  # noqa: B006
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
     as_json: options.Json = False,
 ) -> None:
-    """Show what a build would take: components, and every image that a mirror has to hold.
+    """Show the components of a build, and every image that a mirror has to hold.
 
     With the embedded engine it reads the source images and shows layers and sizes, with --verbose every file.
     """
     config = settings.read()
+    for module in plugin:
+        _plugins.load(module)
     composition, notes = wanted.composition(config)
     name = engine or config.engine
     name = "" if name == backends.AUTO else name
@@ -116,10 +121,10 @@ def plan(  # noqa: PLR0913 - one parameter for each option
             "layers": None if found.layers is None else [_layer(layer) for layer in found.layers],
             "notes": list(notes),
         }
-        _out(json.dumps(record))
+        output.result(json.dumps(record))
         return
-    _err(notes if not quiet else ())
-    _table(
+    output.notes(notes if not quiet else ())
+    output.table(
         [
             *((f"{component.kind}:", component.name) for component in composition.components),
             *((f"{name}:", reference) for name, reference in found.images.items()),
@@ -127,8 +132,8 @@ def plan(  # noqa: PLR0913 - one parameter for each option
         ]
     )
     if found.layers is not None:
-        _out("")
-        _table([("SIZE", "FILES", "LAYER"), *_rows(found.layers, every_file=verbose)])
+        output.result("")
+        output.table([("SIZE", "FILES", "LAYER"), *_rows(found.layers, every_file=verbose)])
 
 
 def _layer(layer: api.PlannedLayer) -> dict[str, Any]:
@@ -142,27 +147,29 @@ def _rows(layers: Sequence[api.PlannedLayer], *, every_file: bool) -> Iterator[t
         yield f"{layer.size:,}", str(len(layer.files)), layer.title
         for path, size in layer.files.items() if every_file else ():
             yield f"{size:,}", "", f"  {path}"
-    yield f"{sum(layer.size for layer in layers):,}", str(sum(len(layer.files) for layer in layers)), "all of them"
+    yield f"{sum(layer.size for layer in layers):,}", str(sum(len(layer.files) for layer in layers)), "total"
 
 
 @composing
 def render(
+    _context: typer.Context,
     *,
     wanted: Wanted,
-    output: Annotated[str, typer.Option("--output", metavar="PATH", help="A file, or a folder for one.")] = "",
+    path: Annotated[str, typer.Option("--output", metavar="PATH", help="A file, or the folder of one.")] = "",
     buildkit: Annotated[  # noqa: ARG001 - one text suits both
-        bool, typer.Option("--buildkit/--no-buildkit", help="For builders with or without BuildKit: the same text.")
+        bool,
+        typer.Option("--buildkit/--no-buildkit", help="For builders with or without BuildKit; the text is the same."),
     ] = True,
     quiet: options.Quiet = False,
 ) -> None:
     """Write the Containerfile to stdout, or to a file."""
     composition, notes = wanted.composition(settings.read())
-    _err(notes if not quiet else ())
-    if not output:
+    output.notes(notes if not quiet else ())
+    if not path:
         sys.stdout.write(api.get_containerfile(composition))
         sys.stdout.flush()
         return
-    _out(str(build_command.write_containerfile(api.get_containerfile(composition), Path(output))))
+    output.result(str(build_command.write_containerfile(api.get_containerfile(composition), Path(path))))
 
 
 def _component(component: Component) -> dict[str, Any]:
@@ -186,25 +193,10 @@ def _component(component: Component) -> dict[str, Any]:
 
 
 def _line(component: Component, catalog: Catalog) -> str:
-    """Return what a list says of a component."""
+    """Return the description of a component in a list."""
     text = component.description or ("an entry of yours" if component.custom else "-")
     remarks = [f"needs {name}" for name in component.requires]
     remarks += [] if "full" in component.images else [f"in {' and '.join(component.images)} images alone"]
     if component.last != catalog.newest() and not component.custom:
         remarks.append(f"until {component.last}")
     return f"{text} ({'; '.join(remarks)})" if remarks else text
-
-
-def _table(rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
-    for *cells, end in rows:
-        _out("  ".join((*(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)), end)))
-
-
-def _out(text: str) -> None:
-    print(text, flush=True)  # noqa: T201 - a result
-
-
-def _err(lines: Iterable[str]) -> None:
-    for line in lines:
-        print(f"tritonbuild: {line}", file=sys.stderr, flush=True)  # noqa: T201 - everything else
