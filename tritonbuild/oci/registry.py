@@ -5,9 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 
-from tritonbuild.errors import TritonBuildError
+import attrs
+
+from tritonbuild.errors import InvalidInputError, TritonBuildError
 from tritonbuild.oci.descriptors import Descriptor
 from tritonbuild.oci.http.settings import TransportSettings
+from tritonbuild.oci.registries_conf import RegistryRule, config_files, read_rules
 from tritonbuild.oci.repository import RegistryRepository
 from tritonbuild.oci.transport import Transport
 from tritonbuild.reference import Reference
@@ -18,10 +21,13 @@ class Registries:
 
     Args:
         settings: The user's settings.
+        rules: The rules of `registries.conf`; those of this machine by default.
     """
 
-    def __init__(self, settings: TransportSettings) -> None:
-        self.settings = settings
+    def __init__(self, settings: TransportSettings, rules: tuple[RegistryRule, ...] | None = None) -> None:
+        self.rules = read_rules(config_files()) if rules is None else rules
+        insecure = settings.insecure.union(*(rule.insecure for rule in self.rules))
+        self.settings = attrs.evolve(settings, insecure=insecure)
         self._transports: dict[str, Transport] = {}
         self._lock = threading.Lock()
 
@@ -34,11 +40,14 @@ class Registries:
 
     def origin(self, reference: Reference) -> RepositoryOrigin:
         """Return the repository of *reference* to read from, its mirrors first."""
-        repositories = []
-        for mirror in (*self.settings.mirrors.get(reference.registry, ()), reference.registry):
-            host, _, prefix = mirror.partition("/")
-            name = f"{prefix}/{reference.repository}" if prefix else reference.repository
-            repositories.append(RegistryRepository(self.transport(host), name))
+        name = f"{reference.registry}/{reference.repository}"
+        names = [f"{mirror}/{reference.repository}" for mirror in self.settings.mirrors.get(reference.registry, ())]
+        rule = next((one for one in self.rules if one.matches(name)), None)
+        if rule is not None and rule.blocked:
+            raise InvalidInputError(f"registries.conf blocks {name}", hint="use another image, or change the file")
+        names += rule.names(name, by_digest=bool(reference.digest)) if rule is not None else [name]
+        parts = [one.partition("/") for one in names]
+        repositories = [RegistryRepository(self.transport(host), path) for host, _, path in parts]
         return RepositoryOrigin(reference, tuple(repositories))
 
     def target(self, reference: Reference) -> RegistryRepository:
