@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import attrs
 
-from tritonbuild import backends, parameters, source_check
+from tritonbuild import backends, flags, parameters, source_check
 from tritonbuild import engine as engines
 from tritonbuild.build_command import write_containerfile
 from tritonbuild.composition import Composition, sources
@@ -225,6 +225,7 @@ def build(  # noqa: PLR0913 - the signature of bentoml.container.build, and the 
     else:
         engine, answer = backends.get_backend(backend), None
     check_collisions(wanted, engine, engine_options)
+    wanted = _for_platforms(wanted, engine_options)
 
     def starts(health: Health, argv: Sequence[str]) -> None:
         if source_check.named(wanted):
@@ -248,6 +249,25 @@ def build(  # noqa: PLR0913 - the signature of bentoml.container.build, and the 
             measure=measure,
         )
     )
+
+
+def _for_platforms(composition: Composition, options: Mapping[str, Any]) -> Composition:
+    """Return the composition for the platforms of the engine's option, each checked against the catalog.
+
+    Raises:
+        InvalidInputError: The catalog lacks something for a platform, or the platforms need different Containerfiles.
+    """
+    value = options.get("platform")
+    names = [name for name in flags.each(flags.items(value)) if isinstance(name, str)] if value is not None else []
+    each = [attrs.evolve(composition, platform=name) for name in names]
+    if len(each) <= 1:
+        return each[0] if each else composition
+    texts = {_containerfile(one).replace(f"# For {one.platform}.", "") for one in each}
+    if len(texts) > 1:
+        raise InvalidInputError(
+            f"the Containerfiles for {' and '.join(names)} differ", hint="build each platform on its own"
+        )
+    return composition
 
 
 def _job(engine: Engine, composition: Composition, options: Mapping[str, Any]) -> Job:

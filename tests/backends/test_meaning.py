@@ -149,7 +149,7 @@ NOT_BY: Final = {
     "annotation": ("docker", "nerdctl"),
     "cache_to": ("docker", "embedded"),
     "load": ("buildctl", "embedded"),
-    "metadata_file": ("docker", "podman", "buildah", "nerdctl"),
+    "metadata_file": ("docker", "nerdctl"),
 }
 VALUES: Final[Mapping[str, Any]] = {
     "annotation": {"a": "b"},
@@ -549,3 +549,26 @@ def test_dockers_options_count_by_its_client(fake_program: FakeProgram) -> None:
     with pytest.raises(InvalidInputError) as caught:
         run_build.run(job(tritonbuild.get_backend("docker"), old, {"secret": "id=a"}))
     assert str(caught.value) == "option 'secret' of engine 'docker' needs docker 18.09 or newer, and this is 18.06.1"
+
+
+@pytest.mark.parametrize("platform", ["linux/amd64,linux/arm64", ("linux/amd64,linux/arm64",)])
+@pytest.mark.parametrize("engine", ["podman", "buildah"])
+def test_platforms_in_one_text_are_several(engine: str, platform: object) -> None:
+    with pytest.raises(InvalidInputError, match=f"engine '{engine}' cannot do several platforms"):
+        tokens(engine, platform=platform)
+
+
+def test_the_catalog_checks_the_platform_of_an_option() -> None:
+    for platform in ("linux/arm64", "linux/amd64,linux/arm64"):
+        with pytest.raises(InvalidInputError, match="openvino"):
+            tritonbuild.build(backends=["openvino"], backend="docker", options={"platform": platform})
+
+
+def test_platforms_with_different_containerfiles_are_refused() -> None:
+    with pytest.raises(InvalidInputError, match="the Containerfiles for linux/amd64 and linux/arm64 differ"):
+        tritonbuild.build(
+            backends=["python"],
+            runtime="install",
+            backend="buildx",
+            options={"platform": "linux/amd64,linux/arm64", "push": True},
+        )

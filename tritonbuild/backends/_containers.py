@@ -14,7 +14,7 @@ from tritonbuild.errors import InvalidInputError
 from tritonbuild.masking import csv_items
 
 CAPABILITIES: Final = frozenset(
-    {"annotation", "cache_from", "cache_to", "load", "output type=docker", "output type=oci", "push"}
+    {"annotation", "cache_from", "cache_to", "load", "metadata_file", "output type=docker", "output type=oci", "push"}
 )
 """The requests that they can serve and some other engines cannot."""
 
@@ -152,8 +152,6 @@ def build_options(options: dict[str, Any], *, engine: str) -> dict[str, Any]:
     """
     destination, given = _options.stored(flags.canonical(options), engine=engine)
     _options.validate(given, "metadata_file", "progress", engine=engine)
-    if "metadata_file" in given:
-        raise cannot("metadata_file", engine=engine)
     if len(flags.each(given.get("platform", ()))) > 1:
         raise cannot("several platforms", engine=engine)
     _reword(given, engine=engine)

@@ -41,6 +41,16 @@ OLDEST: Final = "1.24"
 
 OPTIONS: Final[flags.Table] = _containers.table(
     {
+        # These nine were first found in 1.45.
+        "compression_format": evolve(flags.scalar, since="1.45"),
+        "compression_level": evolve(flags.integer, since="1.45"),
+        "force_compression": evolve(flags.switch, since="1.45"),
+        "iidfile_raw": evolve(flags.path, since="1.45"),
+        "metadata_file": evolve(flags.path, since="1.45"),
+        "mount": evolve(flags.repeated, since="1.45"),
+        "save_stages": evolve(flags.switch, since="1.45"),
+        "source_policy_file": evolve(flags.path, since="1.45"),
+        "stage_labels": evolve(flags.switch, since="1.45"),
         "build_arg_file": evolve(flags.paths, since="1.30"),
         "cni_config_dir": flags.path,  # hidden, and without effect since netavark
         "cni_plugin_path": _search_path,  # hidden too

@@ -29,6 +29,16 @@ OLDEST: Final = "4.0"
 
 OPTIONS: Final[flags.Table] = _containers.table(
     {
+        # These nine were first found in 6.1.
+        "compression_format": evolve(flags.scalar, since="6.1"),
+        "compression_level": evolve(flags.integer, since="6.1"),
+        "force_compression": evolve(flags.switch, since="6.1"),
+        "iidfile_raw": evolve(flags.path, since="6.1"),
+        "metadata_file": evolve(flags.path, since="6.1"),
+        "mount": evolve(flags.repeated, since="6.1"),
+        "save_stages": evolve(flags.switch, since="6.1"),
+        "source_policy_file": evolve(flags.path, since="6.1"),
+        "stage_labels": evolve(flags.switch, since="6.1"),
         "build_arg_file": evolve(flags.paths, since="4.5"),
         "compat_volumes": evolve(flags.switch, since="5.2"),
         "created_annotation": evolve(flags.switch, since="5.6"),

@@ -49,6 +49,7 @@ from tritonbuild.masking import MASK, looks_like_credential, mask_token
 
 __all__ = [
     "ALIASES",
+    "LISTS",
     "Kind",
     "Table",
     "absolute",
@@ -65,6 +66,7 @@ __all__ = [
     "hosts",
     "inner",
     "integer",
+    "items",
     "joined",
     "key",
     "limits",
@@ -89,12 +91,27 @@ __all__ = [
 ALIASES: Final = {"image_tag": "tag"}
 """Other names of options, as BentoML has them."""
 
+LISTS: Final = frozenset({"platform", "tag"})
+"""The options whose value is a list of names: `"a,b"`, `("a", "b")` and `("a,b",)` mean the same."""
+
+
+def items(value: object) -> object:
+    """Return a list of names in one form: a tuple of texts without commas, or the value itself if it has no comma."""
+    if not any(isinstance(one, str) and "," in one for one in each(value)):
+        return value
+    return tuple(part for one in each(value) for part in (one.split(",") if isinstance(one, str) else [one]))
+
 
 def canonical(options: Mapping[str, object]) -> dict[str, object]:
-    """Return the options that are given, under their one name: not None, `image_tag` and `tag` as one `tag`."""
+    """Return the given options in their canonical form.
+
+    An option that is None is omitted, `image_tag` and `tag` become one `tag`, and a text with commas becomes a list in
+    the options whose value is a list of names (`LISTS`).
+    """
     merged: dict[str, object] = {}
-    for given, value in options.items():
+    for given, written in options.items():
         name = ALIASES.get(given, given)
+        value = items(written) if name in LISTS and written is not None else written
         if value is not None:
             merged[name] = (*each(merged[name]), *each(value)) if name in merged else value
     return merged
