@@ -182,6 +182,9 @@ def test_how_the_image_ends(tmp_path: Path) -> None:
     [
         ("FROM scratch", "has FROM in line 1"),
         ("RUN a\n  from b AS c", "has FROM in line 2"),
+        ("RUN a\nFR\\\nOM x", "has FROM in line 3"),
+        ("FR\\\n# a comment\nOM x", "has FROM in line 3"),
+        ("FR\\\n\nOM x", "has FROM in line 3"),
         ("RUN a \\\n# FROM\n\nFROM x", "has FROM in line 4"),
         ("RUN a\0b", "has a control character in line 1"),
         ("RUN a \\", "ends in the middle of an instruction"),

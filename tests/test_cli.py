@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -94,6 +95,14 @@ BAD = [
             "tritonbuild: platform is 'linux/amd64', and the option 'platform' of engine 'podman' has another value\n"
             "hint: give the platform of the composition, or the engine's option\n"
         ),
+    ),
+    (
+        ["--engine", "podman", "--backend", "python", "--opt", 'output="x'],
+        "tritonbuild: output '\"x' of engine 'podman' is not a line of CSV\nhint: write type=oci,dest=FILE\n",
+    ),
+    (
+        ["--backend", "python", "--platform", "linux/\u212a"],
+        "tritonbuild: 'linux/\u212a' is not a platform\n",
     ),
     ([], "tritonbuild: no component is chosen\nhint: name at least one, say --backend python\n"),
     (
@@ -421,6 +430,69 @@ def test_a_defect_is_one_line_and_names_its_module(tmp_path: Path) -> None:
     assert (code, output) == (1, "")
     assert error.startswith("tritonbuild: unexpected ZeroDivisionError in tritonbuild_plugin_")
     assert len(error.splitlines()) == 2
+
+
+def test_invalid_input_that_the_engines_process_finds_is_invalid_input() -> None:
+    code, output, error = run("--engine", "embedded", "--backend", "python", SOURCE_DATE_EPOCH="\u00b2")
+    assert (code, output) == (2, "")
+    assert error.endswith("tritonbuild: SOURCE_DATE_EPOCH is '\u00b2', not seconds since 1970\nhint: unset it\n")
+
+
+WITHOUT_HOME = (
+    "setpriv",
+    *("--reuid=12345", "--regid=12345", "--clear-groups"),
+    *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),  # an interpreter in another user's home
+)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("--version",), 0),
+        (("components",), 0),
+        (RENDER, 0),
+        (("plan", "--backend", "python"), 0),
+        (("engines",), 0),
+        (("health", "embedded"), 0),
+        (("--engine", "embedded", "--backend", "python", "--opt", "cache_size=x"), 2),
+    ],
+)
+def test_a_user_without_a_home(arguments: tuple[str, ...], code: int, tmp_path: Path) -> None:
+    if os.getuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("only root can become a user without a home, with setpriv")
+    tmp_path.chmod(0o777)
+    done = subprocess.run(
+        [*WITHOUT_HOME, sys.executable, "-m", "tritonbuild", *arguments],
+        env={
+            "PATH": "/usr/bin:/bin",
+            "TMPDIR": str(tmp_path),
+            "PYTHONPATH": str(Path(tritonbuild.__file__).parents[1]),
+        },
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+
+
+def test_a_working_folder_that_is_gone_is_one_line(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    command = f'rmdir "{gone}"; exec "{sys.executable}" -P -m tritonbuild "$@"'
+    for words in (("--backend", "python", "--dry-run"), ("--backend", "mine=x"), ("engines",)):
+        done = subprocess.run(
+            ["/bin/sh", "-c", command, "sh", *words],
+            cwd=gone,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        gone.mkdir(exist_ok=True)
+        assert "Traceback" not in done.stderr
+        assert done.returncode in {0, 1, 2}
 
 
 def test_version_and_help() -> None:

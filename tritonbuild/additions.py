@@ -167,18 +167,24 @@ def fragment(path: str | os.PathLike[str] | None) -> str:
     if len(content) > _LARGEST_FRAGMENT:
         raise InvalidInputError(f"fragment {str(file)!r} is larger than 1 MiB", hint="add files with COPY, not as text")
     lines = text.replace("\r\n", "\n").rstrip("\n").split("\n")
-    continued = False
+    continued, after_empty, instruction = False, False, ""
     for number, line in enumerate(lines, 1):
         if not line.replace("\t", " ").isprintable():
             raise InvalidInputError(f"fragment {str(file)!r} has a control character in line {number}")
         bare = line.strip()
-        if not continued and bare.split(maxsplit=1)[:1] and bare.split(maxsplit=1)[0].upper() == "FROM":
+        if continued and (not bare or bare.startswith("#")):  # builders skip these lines; an empty one may end it
+            after_empty = not bare
+            continue
+        instruction = (instruction if continued else "") + line.rstrip().removesuffix("\\")
+        first = {
+            text.split(maxsplit=1)[0].upper() for text in (instruction, bare if after_empty else "") if text.strip()
+        }
+        continued, after_empty = bare.endswith("\\") and not bare.startswith("#"), False
+        if not continued and "FROM" in first:
             raise InvalidInputError(
                 f"fragment {str(file)!r} has FROM in line {number}",
                 hint="a fragment cannot start a stage; build a second image from the composed one",
             )
-        if not (continued and bare.startswith("#")):
-            continued = bare.endswith("\\") and not bare.startswith("#")
     if continued:
         raise InvalidInputError(
             f"fragment {str(file)!r} ends in the middle of an instruction", hint="remove the last backslash"

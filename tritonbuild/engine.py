@@ -73,6 +73,8 @@ class Engine:
         follow_up: Takes the image id, *scratch* (a private folder) and the options as keywords; yields the commands
             (argv after the global flags) that remain after the build: a push, a save to an archive. Each
             is run before the next is requested. It may write the manifest's digest to the file `digest` in *scratch*.
+        input_error_status: The exit status with which its process reports invalid input, in lines `error: MESSAGE`
+            and `hint: HINT`; 0 for an engine without one.
         id_query: The command, after the global flags, that prints the image id; the id from the build is appended.
         size_query: The command that prints the size in bytes; the image id is appended.
         digest_query: The command that prints the digests after a push, one `NAME@DIGEST` a line; the image id is
@@ -98,6 +100,7 @@ class Engine:
     plan_option: str = ""
     document: Callable[[Any], str] | None = None
     follow_up: Callable[..., Iterable[Sequence[str]]] | None = None
+    input_error_status: int = 0
     id_query: tuple[str, ...] = ()
     size_query: tuple[str, ...] = ()
     digest_query: tuple[str, ...] = ()

@@ -119,7 +119,7 @@ def parse_platform(text: str) -> str:
     Raises:
         InvalidInputError: *text* is not a platform.
     """
-    spelled = text.lower()
+    spelled = text.lower() if text.isascii() else text
     os, slash, architecture = spelled.partition("/")
     if not slash:
         os, architecture = "linux", spelled

@@ -19,7 +19,13 @@ import attrs
 from tritonbuild import build_command, build_context, build_outcome, dirs, flags, process
 from tritonbuild import engine as engines
 from tritonbuild.engine import Engine, Health
-from tritonbuild.errors import BuildFailedError, BuildTimeoutError, TritonBuildError, UnhealthyEngineError
+from tritonbuild.errors import (
+    BuildFailedError,
+    BuildTimeoutError,
+    InvalidInputError,
+    TritonBuildError,
+    UnhealthyEngineError,
+)
 from tritonbuild.masking import mask
 
 _KEPT_LOGS: Final = 50
@@ -176,6 +182,8 @@ class _Runner:
                 hint="allow more with --timeout",
                 **facts,
             )
+        if done.returncode and done.returncode == self.job.engine.input_error_status:
+            raise _input_error(facts["tail"])
         if done.returncode:
             reason = f"exit status {done.returncode}" if done.returncode > 0 else f"signal {-done.returncode}"
             raise BuildFailedError(f"the build with engine {name!r} failed with {reason}", **facts)
@@ -193,6 +201,15 @@ class _Runner:
             raise BuildFailedError(
                 f"the build with engine {self.job.engine.name!r} broke off: {reason}", argv=mask(argv), log=self.log
             ) from error
+
+
+def _input_error(lines: Sequence[str]) -> InvalidInputError:
+    """Return the error that an engine's process reported in its last lines."""
+    found = {}
+    for line in lines:
+        label, _, text = line.partition(": ")
+        found[label] = text
+    return InvalidInputError(found.get("error", lines[-1] if lines else "invalid input"), hint=found.get("hint", ""))
 
 
 def _follow_up(runner: _Runner, image_id: str, scratch: Path, options: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 
 import attrs
 
+from tritonbuild import parameters
 from tritonbuild.backends import _plugins
 from tritonbuild.engine import Engine, Health, start_probe
 from tritonbuild.errors import InvalidInputError, UnhealthyEngineError, UnknownNameError
@@ -35,6 +36,18 @@ that needs no program but tritonbuild comes last, also after those of plug-ins.
 
 _registered: Final[dict[str, Engine | None]] = dict.fromkeys(BUILTIN)
 """The registered engines by name; None for one of this package."""
+
+
+_TAKES: Final[Mapping[str, parameters.Takes]] = {
+    "backend": parameters.TEXT,
+    "health": parameters.optional(parameters.FUNCTION),
+    "construct_build_args": parameters.optional(parameters.FUNCTION),
+    "binary": parameters.optional(parameters.TEXT),
+    "build_cmd": parameters.optional(parameters.TEXTS),
+    "env": parameters.optional(parameters.VARIABLES),
+    "like": parameters.optional(parameters.TEXT),
+    "replace": parameters.SWITCH,
+}
 
 
 @functools.cache
@@ -61,6 +74,7 @@ def get_backend(backend: str) -> Engine:
     Raises:
         UnknownNameError: No engine of that name is registered. It is a `ValueError`.
     """
+    parameters.check({"backend": backend}, _TAKES)
     if backend not in _registered:
         _plugins.load_installed()
     if backend not in _registered:
@@ -100,14 +114,11 @@ def register_backend(  # noqa: PLR0913 - the signature of bentoml.container.regi
     Raises:
         InvalidInputError: The name is taken or invalid, or a callable is missing or not callable.
     """
-    del buildkit_support
+    parameters.check({**locals(), "buildkit_support": bool(buildkit_support)}, _TAKES)
     if not re.fullmatch(_NAME, backend, re.ASCII) or backend == AUTO:
         raise InvalidInputError(f"{backend!r} is not a name for an engine", hint="use a-z, 0-9, '.', '_' and '-'")
     if backend in _registered and not replace:
         raise InvalidInputError(f"engine {backend!r} is registered already", hint="pass replace=True to replace it")
-    for parameter, value in (("health", health), ("construct_build_args", construct_build_args)):
-        if value is not None and not callable(value):
-            raise InvalidInputError(f"{parameter} of engine {backend!r} is {value!r}, not a callable")
     if isinstance(build_cmd, str):
         raise InvalidInputError(f"build_cmd of engine {backend!r} is a str", hint=f"pass a list: {build_cmd.split()!r}")
     if like is not None:
@@ -160,17 +171,17 @@ def _bound(call: Callable[..., _T], **values: object) -> Callable[..., _T]:
     return functools.partial(call, **{name: value for name, value in values.items() if name in parameters})
 
 
-def unregister_backend(name: str) -> None:
+def unregister_backend(backend: str) -> None:
     """Remove a registered engine; an engine of this package is restored if it had been replaced.
 
     Raises:
         UnknownNameError: No engine of that name is registered.
     """
-    get_backend(name)
-    if name in BUILTIN:
-        _registered[name] = None
+    get_backend(backend)
+    if backend in BUILTIN:
+        _registered[backend] = None
     else:
-        del _registered[name]
+        del _registered[backend]
 
 
 @contextlib.contextmanager

@@ -143,7 +143,12 @@ def _output(value: object, *, engine: str) -> Output:
     if isinstance(value, os.PathLike):
         return Output(type="local", dest=flags.absolute(value))
     (line,) = flags.fields.texts(value)
-    items = csv_items(line)
+    try:
+        items = csv_items(line)
+    except ValueError:
+        raise InvalidInputError(
+            f"output {line!r} of engine {engine!r} is not a line of CSV", hint="write type=oci,dest=FILE"
+        ) from None
     if items == [line] and not line.startswith("type="):  # as with docker, text alone is a folder
         fields = {"type": "tar" if line == "-" else "local", "dest": line}
     else:

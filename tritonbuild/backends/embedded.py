@@ -176,5 +176,6 @@ ENGINE: Final = Engine(
     makes_image=lambda options: not options.get("plan_file"),
     plan_option="plan_file",
     document=document,
+    input_error_status=InvalidInputError.exit_code,
     result_options=("iidfile", "metadata_file"),
 )

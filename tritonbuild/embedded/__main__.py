@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -175,7 +176,7 @@ def _request(options: argparse.Namespace) -> Request:
 
 def _epoch() -> int | None:
     text = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if text and not text.isdigit():
+    if text and not re.fullmatch("[0-9]{1,12}", text):
         raise InvalidInputError(f"SOURCE_DATE_EPOCH is {text!r}, not seconds since 1970", hint="unset it")
     return int(text) if text else None
 

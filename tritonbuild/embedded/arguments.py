@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NoReturn
@@ -78,7 +79,7 @@ def mirrors(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
 def size(text: str) -> int:
     """Return a number of bytes, written with or without a unit: `20g`."""
     number, unit = (text[:-1], text[-1:].lower()) if text[-1:].isalpha() else (text, "")
-    if not number.isdigit() or unit not in _UNITS:
+    if not re.fullmatch("[0-9]{1,18}", number) or unit not in _UNITS:
         raise InvalidInputError(f"{text!r} is not a number of bytes", hint="write it like 500m or 20g")
     return int(number) * _UNITS[unit]
 
