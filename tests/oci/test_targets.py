@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
@@ -89,6 +90,17 @@ def test_a_layout_that_is_deleted_meanwhile(tmp_path: Path) -> None:
     target = LayoutTarget(tmp_path / "l")
     with pytest.raises(TritonBuildError, match="is gone from"):
         target.publish(IMAGE, ["a:1"])
+
+
+def test_an_archive(tmp_path: Path) -> None:
+    target = ArchiveTarget(tmp_path / "x.tar")
+    target.store(BLOB, lambda: iter([CONTENT]))
+    target.publish(IMAGE, ["a:1"])
+    target.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["x.tar"]
+    with tarfile.open(tmp_path / "x.tar") as archive:
+        blobs = [f"blobs/{blob.digest.replace(':', '/')}" for blob in (BLOB, CONFIG)]
+        assert archive.getnames() == ["manifest.json", *sorted(blobs), "index.json", "oci-layout"]
 
 
 def hanging(bench: Bench, host: str) -> list[str]:

@@ -193,7 +193,8 @@ class ArchiveTarget:
             self._scratch = self._stack.enter_context(temporary_folder(path.parent, path.name))
         except OSError as error:
             raise no_room(error, path.parent) from error
-        self._layout = LayoutTarget(self._scratch)
+        # Below the folder that is locked: publishing locks the folder of the layout.
+        self._layout = LayoutTarget(self._scratch / "layout")
 
     def store(self, blob: Descriptor, content: Content, *, source: Reference | None = None, verify: bool = True) -> int:
         """Store a blob; return the bytes transferred."""
@@ -215,9 +216,9 @@ class ArchiveTarget:
         try:
             with new.open("wb") as out:
                 _member(out, _MANIFEST, [content], len(content))
-                for path in sorted(self._scratch.rglob("*")):
-                    if path.is_file() and path != new:
-                        _member(out, str(path.relative_to(self._scratch)), chunks(path), path.stat().st_size)
+                for path in sorted(self._layout.folder.rglob("*")):
+                    if path.is_file():
+                        _member(out, str(path.relative_to(self._layout.folder)), chunks(path), path.stat().st_size)
                 out.write(bytes(2 * _BLOCK))
             new.replace(self.path)
         except OSError as error:
