@@ -16,6 +16,8 @@ from typing import Any
 import attrs
 import pytest
 
+from tests.tiny import images as tiny
+from tests.tiny.bench import Bench
 from tritonbuild.oci.descriptors import Descriptor
 from tritonbuild.oci.http.settings import TransportSettings
 from tritonbuild.oci.push import Push
@@ -42,6 +44,9 @@ class Odd:
     elsewhere: str = ""
     blobs: dict[str, bytes] = attrs.field(factory=dict)
     manifests: dict[str, bytes] = attrs.field(factory=dict)
+    locks: bool = False
+    """Whether no other request is answered while the body of one is read, as in go-containerregistry's registry."""
+    lock: Any = attrs.field(factory=threading.Lock)
     log: list[tuple[str, str, str]] = attrs.field(factory=list)
     """Method, host and path, `Authorization` of each request."""
 
@@ -64,7 +69,8 @@ def _handler(odd: Odd) -> type[BaseHTTPRequestHandler]:  # noqa: C901 - a class 
                 self.handle_any()
 
         def handle_any(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            with odd.lock if odd.locks and self.command != "HEAD" else contextlib.nullcontext():
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             host = self.headers["Host"]
             odd.log.append((self.command, f"{host}{self.path}", self.headers.get("Authorization", "")))
             headers = {name.lower(): value for name, value in self.headers.items()}
@@ -301,6 +307,22 @@ def test_a_refused_connection_is_reported_and_soon_final(tmp_path: Path) -> None
     assert all("trying again in" in line for line in lines)
 
 
+def test_a_registry_that_is_source_and_target_and_locks_itself(odd: Odd, tmp_path: Path) -> None:
+    odd.locks, odd.habit, odd.blobs[BLOB.digest] = True, mount_answer(202), CONTENT
+    source = odd.repository(tmp_path, "src/x")
+    push = Push(odd.repository(tmp_path))
+    moved: list[int] = []
+
+    def store() -> None:
+        reference = parse_reference(f"{odd.host}/src/x:1")
+        moved.append(push.store(BLOB, lambda: source.read(BLOB, 0, BLOB.size), source=reference))
+
+    thread = threading.Thread(target=store, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert moved == [BLOB.size]
+
+
 def test_the_source_is_opened_before_the_upload_begins(odd: Odd, tmp_path: Path) -> None:
     events: list[str] = []
 
@@ -315,3 +337,29 @@ def test_the_source_is_opened_before_the_upload_begins(odd: Odd, tmp_path: Path)
     odd.habit = habit
     Push(odd.repository(tmp_path)).store(BLOB, content)
     assert events.index("source") < events.index("PUT")
+
+
+def test_a_target_that_refuses_uploads_ends_the_build_before_the_sources_are_read(
+    bench: Bench, odd: Odd, tmp_path: Path
+) -> None:
+    odd.habit = lambda _odd, method, _path, _headers: (
+        (403, {}, b'{"errors":[{"code":"DENIED"}]}') if method == "POST" else None
+    )
+    request = tiny.request("nosuch.invalid/full:1", "nosuch.invalid/base:1", "a")
+    done = bench.run(request, f"--tag={odd.host}/out/x:1", "--push")
+    assert done.code == 1
+    error, hint = done.err.splitlines()
+    assert error == f"error: cannot begin an upload to {odd.host}/out/x: 403 Forbidden: DENIED"
+    assert hint == f"hint: log in with `podman login {odd.host}` or `docker login {odd.host}`"
+
+
+def test_a_missing_helper_does_not_end_the_build_of_a_public_image(odd: Odd, tmp_path: Path) -> None:
+    login = tmp_path / "config.json"
+    login.write_text('{"credsStore": "nosuch"}')
+    odd.manifests["1"] = MANIFEST
+    public = odd.repository(tmp_path, credential_files=(login,))
+    assert public.manifest("1")[1] == MANIFEST
+    odd.habit = challenged(BEARER)
+    with pytest.raises(UnavailableError, match=r"cannot fetch the manifest out/x:1 from .* refuses: 401") as caught:
+        odd.repository(tmp_path, credential_files=(login,)).manifest("1")
+    assert caught.value.hint.startswith("the credential helper docker-credential-nosuch is not installed; log in with ")
