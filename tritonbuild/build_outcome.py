@@ -6,13 +6,30 @@ import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tritonbuild import engine as engines
 from tritonbuild.engine import Engine
-from tritonbuild.errors import BuildFailedError
+from tritonbuild.errors import BuildFailedError, excerpt
 from tritonbuild.masking import mask
 from tritonbuild.reference import is_digest
+
+_LONG: Final = 60
+"""Characters of an instruction that are kept where an engine quotes it."""
+
+
+def last_lines(output: str, document: str) -> list[str]:
+    """Return the lines of an engine's output, without the instructions of the document that it quotes.
+
+    podman and buildah print a whole instruction, several kilobytes of shell, before the cause of its failure.
+    """
+    instructions = [line for line in document.replace("\\\n", "").splitlines() if len(line) > _LONG]
+    lines = []
+    for line in output.splitlines():
+        for instruction in instructions:
+            line = line.replace(instruction, f"{instruction[:_LONG]}...")  # noqa: PLW2901 - each replacement in turn
+        lines.append(excerpt(line))
+    return lines
 
 
 def facts(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,6 +30,14 @@ def one_line(text: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text))
 
 
+def excerpt(text: str, *, width: int = 300) -> str:
+    """Return *text*, or its beginning and its end if it is longer than *width* characters."""
+    if len(text) <= width:
+        return text
+    head = width // 3
+    return f"{text[:head]} ... {text[head + 5 - width :]}"
+
+
 class TritonBuildError(Exception):
     """Something failed. The base of all errors here."""
 

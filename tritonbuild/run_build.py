@@ -124,7 +124,7 @@ def run(job: Job) -> BuildResult:
         if job.on_start:
             job.on_start(health, tuple(mask(argv)))
         started = time.monotonic()
-        runner = _Runner(job=job, env={**engine.env, **health.env}, log=_new_log(engine))
+        runner = _Runner(job=job, document=text, env={**engine.env, **health.env}, log=_new_log(engine))
         runner.run(argv)
         facts = build_outcome.facts(given)
         with runner.logged():
@@ -163,6 +163,7 @@ class _Runner:
     """Runs an engine's commands one after the other, all into one log."""
 
     job: Job
+    document: str
     env: Mapping[str, str]
     log: Path
 
@@ -174,7 +175,7 @@ class _Runner:
             "argv": mask(argv),
             "log": self.log,
             "returncode": done.returncode,
-            "tail": done.output.splitlines(),
+            "tail": build_outcome.last_lines(done.output, self.document),
         }
         if done.timed_out:
             raise BuildTimeoutError(

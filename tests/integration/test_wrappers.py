@@ -19,7 +19,7 @@ from tests.integration.labs import Sources
 from tests.services import Buildkitd, Containerd, Containers, Dockerd, programs
 from tritonbuild import backends
 from tritonbuild.engine import probe
-from tritonbuild.errors import InvalidInputError, UnhealthyEngineError
+from tritonbuild.errors import BuildFailedError, InvalidInputError, UnhealthyEngineError
 from tritonbuild.run_build import BuildResult, Job, run
 
 
@@ -266,3 +266,19 @@ def test_a_remote_builder_that_is_down(new_docker: Dockerd, environment: Any) ->
     finally:
         programs.run([*words, "rm", "dead"], env=new_docker.env)
     assert (health.ok, health.reason) == (False, "the BuildKit daemon of the builder 'dead' does not answer")
+
+
+@pytest.mark.parametrize("engine", ["podman", "buildah"])
+def test_the_cause_of_a_failure_is_not_cut_off(
+    engine: str, containers: Containers, base: str, environment: Any
+) -> None:
+    """podman and buildah quote the whole instruction before the exit status."""
+    environment(containers.env)
+    script = " \\\n    && ".join(f"printf %s {number:0100}" for number in range(40))
+    with pytest.raises(BuildFailedError) as caught:
+        build(engine, base, "wrappers:fails", f"RUN {script} && echo >&2 no such thing && exit 7")
+    *_, before, last = caught.value.tail
+    assert before.endswith("no such thing")
+    assert last.endswith("while running runtime: exit status 7")
+    assert 'STEP "RUN printf %s 00' in last
+    assert len(last) < 200

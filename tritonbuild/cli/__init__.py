@@ -12,12 +12,10 @@ from types import FrameType
 from typing import Final, NoReturn
 
 from tritonbuild.cli import arguments, output
-from tritonbuild.errors import BuildFailedError, TritonBuildError, one_line
+from tritonbuild.errors import BuildFailedError, TritonBuildError, excerpt, one_line
 from tritonbuild.masking import mask_text
 
 INTERRUPTED: Final = 130
-_WIDEST: Final = 300
-"""Characters of a line of a failed build's output; podman repeats a whole RUN in one. The log has them all."""
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -95,8 +93,7 @@ def _silence() -> None:
 def _show(error: TritonBuildError) -> int:
     if isinstance(error, BuildFailedError):
         for line in error.tail:
-            text = mask_text(one_line(line))
-            output.line(f"  | {text if len(text) <= _WIDEST else f'{text[:_WIDEST]}...'}")
+            output.line(f"  | {excerpt(mask_text(one_line(line)))}")
     output.note(error.message)
     if error.hint:
         output.note(error.hint, label="hint")
