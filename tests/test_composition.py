@@ -110,6 +110,23 @@ def test_the_newest_release_is_the_default() -> None:
     assert Composition(backends=("python",)).container_version == BUILTIN.newest()
 
 
+@pytest.mark.parametrize(
+    ("tag", "version"),
+    [
+        ("24.10-py3", "24.10"),
+        ("24.10", "24.10"),
+        ("24.10-vllm-python-py3", "24.10"),
+        ("24.100", ""),
+        ("24.13-py3", ""),
+        ("mine", ""),
+    ],
+)
+def test_the_release_is_that_of_the_full_images_tag(tag: str, version: str) -> None:
+    images = {"full": f"mirror.example/n/tritonserver:{tag}", "min": "mirror.example/n/base:1"}
+    assert Composition(backends=("python",), images=images).container_version == (version or BUILTIN.newest())
+    assert Composition(backends=("python",), images=images, container_version="24.05").container_version == "24.05"
+
+
 def test_source_images() -> None:
     def named(**keywords: Any) -> dict[str, str]:
         composition = Composition(backends=("python",), container_version="24.10", **keywords)

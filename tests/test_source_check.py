@@ -60,12 +60,6 @@ CHECKED: list[tuple[str, dict[str, Any], dict[str, Mapping[str, str]], tuple[str
         ("the base image here.example/min:1 has no CUDA: nothing installs it",),
     ),
     (
-        "another release",
-        {},
-        {"full": {"NVIDIA_TRITON_SERVER_VERSION": "24.05"}},
-        ("the full image here.example/full:1 says it is 24.05, and is composed as release 24.10",),
-    ),
-    (
         "gpu-min of cpu",
         {
             "backends": ["pytorch"],
@@ -93,6 +87,17 @@ def test_a_cpu_image_is_no_source_for_gpu() -> None:
         source_check.check(compose(), {"full": CPU})
     assert str(caught.value) == "the full image here.example/full:1 is for CPU, and the composition for GPU"
     assert caught.value.hint == "add --enable-gpu=false, or name a full image of the GPU flavour"
+
+
+def test_a_full_image_of_another_release_is_refused() -> None:
+    environment = {"full": {"NVIDIA_TRITON_SERVER_VERSION": "24.05"}}
+    with pytest.raises(InvalidInputError) as caught:
+        source_check.check(compose(), environment)
+    assert str(caught.value) == (
+        "the full image here.example/full:1 is release 24.05, and the composition is for release 24.10"
+    )
+    assert caught.value.hint == "add --container-version 24.05, or use a full image of the other release"
+    assert source_check.check(compose(container_version="24.05"), environment) == ()
 
 
 def test_only_images_that_are_named_are_asked_about() -> None:

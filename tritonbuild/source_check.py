@@ -80,7 +80,8 @@ def check(composition: Composition, environments: Environments) -> tuple[str, ..
     """Return what is worth saying about images that do not go with what is wanted.
 
     Raises:
-        InvalidInputError: The full image is of the CPU flavour and the composition is for GPU.
+        InvalidInputError: The full image is of another release than the composition, or of the CPU flavour where the
+            composition is for GPU.
     """
     images = named(composition)
     notes = []
@@ -92,8 +93,11 @@ def check(composition: Composition, environments: Environments) -> tuple[str, ..
             )
         release = full.get("NVIDIA_TRITON_SERVER_VERSION", composition.container_version)
         if release != composition.container_version:
-            version = composition.container_version
-            notes.append(f"the full image {images['full']} says it is {release}, and is composed as release {version}")
+            raise InvalidInputError(
+                f"the full image {images['full']} is release {release}, and the composition is for release"
+                f" {composition.container_version}",
+                hint=f"add --container-version {release}, or use a full image of the other release",
+            )
     if "min" in environments:
         cuda = environments["min"].get("CUDA_VERSION")
         if cuda and not composition.enable_gpu:

@@ -12,7 +12,7 @@ import typer
 
 from tritonbuild.cli import arguments, options
 from tritonbuild.cli.settings import Settings
-from tritonbuild.composition import NVIDIA_REGISTRY, Composition
+from tritonbuild.composition import NVIDIA_REGISTRY, Composition, fields
 from tritonbuild.errors import InvalidInputError
 
 
@@ -51,6 +51,7 @@ class Wanted:
             InvalidInputError: It cannot be composed.
         """
         chosen = {"backend": [*self.backend], "repoagent": [*self.repoagent], "cache": [*self.cache]}
+        images = arguments.source_images(self.image)
         remarks: tuple[str, ...] = ()
         if self.model_repository:
             from tritonbuild.cli import models  # noqa: PLC0415 - and with it modelrepo, which no other build needs
@@ -59,7 +60,7 @@ class Wanted:
                 chosen,
                 self.model_repository,
                 catalog=config.catalog,
-                version=self.container_version,
+                version=self.container_version or fields.tagged_release(fields.references(images)),
                 platform=self.platform,
                 gpu=self.enable_gpu,
             )
@@ -71,7 +72,7 @@ class Wanted:
             caches=chosen["cache"],
             container_version=self.container_version,
             enable_gpu=self.enable_gpu,
-            images=arguments.source_images(self.image),
+            images=images,
             base=self.base or None,
             registry=self.registry or config.registry or NVIDIA_REGISTRY,
             platform=self.platform,

@@ -38,7 +38,8 @@ class Composition:
             understood. `NAME=FOLDER` is a backend of one's own, compiled or written in Python.
         repoagents: Names of repository agents, or `NAME=FOLDER`.
         caches: Names of response caches, or `NAME=FOLDER`.
-        container_version: NVIDIA's release, `YY.MM`; the newest known by default.
+        container_version: NVIDIA's release, `YY.MM`. By default the one that the tag of the `full` image names, or the
+            newest known.
         enable_gpu: Whether for GPU or CPU.
         images: Source images in place of the release's own, by name: `full`, `min` (the base), `gpu-min` for CPU, and
             `sdk` for the feature `clients`. `full` and `min` go together.
@@ -114,6 +115,9 @@ class Composition:
     def __attrs_post_init__(self) -> None:
         """Resolve the names against the catalog; nothing is needed later to know that they exist."""
         notes: list[str] = []
+        if not self.container_version:
+            found_release = fields.tagged_release(self.images) or self.catalog.newest()
+            object.__setattr__(self, "container_version", found_release)
         if not self.catalog.release(self.container_version).known:
             newest = self.catalog.newest()
             notes.append(f"release {self.container_version} is newer than the catalog: taken to be like {newest}")

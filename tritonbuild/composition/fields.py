@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from tritonbuild import additions, parameters
-from tritonbuild.catalog import BUILTIN, Catalog
+from tritonbuild.catalog import Catalog
 from tritonbuild.composition.choices import SOURCE_NAMES
 from tritonbuild.errors import UnknownNameError
 from tritonbuild.reference import Reference, parse_platform, parse_reference
@@ -21,8 +22,14 @@ def names(value: Collection[str] | str) -> tuple[str, ...]:
 
 
 def release(value: str | None) -> str:
-    """Return a release; the newest where none is given."""
-    return value or BUILTIN.newest()
+    """Return a release; empty where none is given."""
+    return value or ""
+
+
+def tagged_release(images: Mapping[str, Reference]) -> str:
+    """Return the release that the tag of the full image names, as in `24.10-py3`; empty where it names none."""
+    found = re.match(r"[0-9]{2}\.(?:0[1-9]|1[0-2])(?![^-])", images["full"].tag, re.ASCII) if "full" in images else None
+    return found[0] if found else ""
 
 
 def base(value: str | Reference | None) -> Reference | None:
