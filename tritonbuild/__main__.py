@@ -1,4 +1,4 @@
-"""`python -m tritonbuild`."""
+"""Run the command line with `python -m tritonbuild`."""
 
 from tritonbuild.cli import main
 

@@ -4,12 +4,12 @@
 
     Exception
     └── TritonBuildError              1  something failed; the base of all
-        ├── InvalidInputError         2  a value that was given cannot be used (also a ValueError)
+        ├── InvalidInputError         2  an input value cannot be used (also a ValueError)
         │   └── UnknownNameError      2  a name that is not among the known ones
         ├── UnhealthyEngineError      3  the engine cannot build: its health probe says why
         ├── BuildFailedError          4  the engine's build ended without an image
-        │   └── BuildTimeoutError     4  ... since it took longer than was allowed
-        └── VerificationError         5  the image is not what it should be
+        │   └── BuildTimeoutError     4  ... since it exceeded its time limit
+        └── VerificationError         5  the image fails its verification
 
 The number is the command line's exit code. ``str(error)`` is one lower-case sentence that names the thing and
 the value; ``error.hint`` says what to do next.
@@ -50,20 +50,20 @@ class TritonBuildError(Exception):
 
 
 class InvalidInputError(TritonBuildError, ValueError):
-    """A value that was given cannot be used."""
+    """An input value cannot be used."""
 
     exit_code = 2
 
 
 class UnknownNameError(InvalidInputError):
-    """A name that is not among the known ones; the message names what it was to be, the hint the nearest.
+    """A name is unknown; the hint suggests the most similar known name.
 
     Args:
-        kind: What the name should have named, in words: "Triton backend", "engine".
+        kind: The noun for the named thing: "Triton backend", "engine".
         name: The name as given.
         known: The names that exist.
-        where: Where they exist, appended to the message: "in release 24.10".
-        hint: What to do when no known name is near. Without it, all known names are listed.
+        where: The scope of the known names, appended to the message: "in release 24.10".
+        hint: The hint if no known name is similar; by default it lists all known names.
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str], *, where: str = "", hint: str = "") -> None:
@@ -119,10 +119,10 @@ class BuildFailedError(TritonBuildError):
 
 
 class BuildTimeoutError(BuildFailedError):
-    """The build took longer than was allowed and was stopped."""
+    """The build exceeded its time limit and was stopped."""
 
 
 class VerificationError(TritonBuildError):
-    """The image is not what it should be."""
+    """The image fails its verification."""
 
     exit_code = 5

@@ -1,7 +1,7 @@
-"""What the source images that a user names say of themselves, found out without pulling them.
+"""Inspect user-supplied source images without pulling them: their flavor and their release.
 
-With a pull ahead the registry is asked, a few KB, since what it has is what the engine takes; without one the engine's
-store. An image that cannot be asked about in a few seconds is let pass: the engine is about to find out.
+If the engine is going to pull, the registry is queried (a few KB), else the engine's storage. An image whose
+configuration does not arrive within a few seconds is skipped: the build itself will fail if it does not exist.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from tritonbuild.errors import InvalidInputError
 from tritonbuild.reference import Reference
 
 TIMEOUT: Final = 5.0
-"""Seconds that registries have to answer, all together."""
+"""Seconds that all registries together have to answer."""
 _START: Final = 30.0
-"""Seconds that the process which asks them may take beside that, on a busy machine."""
+"""Additional seconds that the querying process may take on a busy machine."""
 
 _ALWAYS: Final = (True, "true", "always")
 _NEVER: Final = (False, "false", "never")
@@ -31,7 +31,7 @@ Environments = Mapping[str, Mapping[str, str]]
 
 
 def named(composition: Composition) -> dict[str, Reference]:
-    """Return the source images that the user names; of the release's own, the catalog knows what they are."""
+    """Return the source images that the user names; those of the release are described by the catalog."""
     given = {*composition.images, *(["min"] if composition.base else [])}
     return {name: reference for name, reference in sources(composition).items() if name in given} if given else {}
 
@@ -39,13 +39,13 @@ def named(composition: Composition) -> dict[str, Reference]:
 def read(
     composition: Composition, engine: Engine, options: Mapping[str, Any], env: Mapping[str, str]
 ) -> dict[str, dict[str, str]]:
-    """Return the environments of the images that the user names, of those that can be had.
+    """Return the environments of the images that the user names, if they can be read in time.
 
     Args:
-        composition: What is wanted.
-        engine: Which has a store, or none.
-        options: The engine's; `pull` says where the images come from.
-        env: Added to the environment of the engine's queries.
+        composition: The composition.
+        engine: The engine that builds it.
+        options: The engine's options; `pull` decides between the registry and the engine's storage.
+        env: Environment variables to add for the engine's queries.
     """
     wanted, pull = named(composition), options.get("pull", True)
     found = {}
@@ -61,7 +61,7 @@ def read(
 
 
 def _from_registries(images: Mapping[str, Reference], platform: str) -> dict[str, dict[str, str]]:
-    """Ask in a process of its own: it can be stopped in time whatever it waits for, and nothing is imported here."""
+    """Query the registries in a separate process, which can be stopped in time and imports the network code."""
     texts = {str(image): name for name, image in images.items()}
     module = [sys.executable, "-m", "tritonbuild.oci.describe"]
     done = process.capture(
@@ -77,7 +77,7 @@ def _environment(config: Any) -> dict[str, str]:
 
 
 def check(composition: Composition, environments: Environments) -> tuple[str, ...]:
-    """Return what is worth saying about images that do not go with what is wanted.
+    """Return remarks about source images that do not fit the composition.
 
     Raises:
         InvalidInputError: The full image is of another release than the composition, or of the CPU flavour where the

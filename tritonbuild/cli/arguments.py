@@ -1,4 +1,4 @@
-"""What compose.py's command line takes and typer has no form for."""
+"""Parse the arguments of compose.py's command line that typer cannot express."""
 
 from __future__ import annotations
 

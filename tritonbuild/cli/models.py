@@ -1,4 +1,4 @@
-"""The components that models need, on top of those that the options name."""
+"""Add the components that models need to those that the options name."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def choose(  # noqa: PLR0913 - the options that decide what a release has
 
 
 def _reason(repository: modelrepo.Repository, kind: str, name: str) -> str:
-    """Return which models need a component, and why the first of them does."""
+    """Return the first model that needs a component with its reason, and the number of others."""
     same = [(model, need) for model in repository.models for need in model.needs if need.kind == kind]
     found = [(model, need) for model, need in same if need.name == name]
     # what Triton looks for and what the catalog calls it differ for a few: tensorflow2

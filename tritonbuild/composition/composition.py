@@ -34,24 +34,24 @@ class Composition:
     from its cache.
 
     Args:
-        backends: Names of Triton backends, say `("onnxruntime", "python")`; names people use for them (`onnx`) are
-            understood. `NAME=FOLDER` is a backend of one's own, compiled or written in Python.
+        backends: Names of Triton backends, say `("onnxruntime", "python")`; common aliases (`onnx`) are
+            accepted. `NAME=FOLDER` is a user's backend, compiled or written in Python.
         repoagents: Names of repository agents, or `NAME=FOLDER`.
         caches: Names of response caches, or `NAME=FOLDER`.
         container_version: NVIDIA's release, `YY.MM`. By default the one that the tag of the `full` image names, or the
             newest known.
-        enable_gpu: Whether for GPU or CPU.
+        enable_gpu: True for GPU, False for CPU.
         images: Source images in place of the release's own, by name: `full`, `min` (the base), `gpu-min` for CPU, and
             `sdk` for the feature `clients`. `full` and `min` go together.
         base: An image to compose on in place of `min`: any with a C library as new as the full image's.
-        registry: Where the release's own images are: a mirror in place of nvcr.io/nvidia.
+        registry: The registry of the release's images: a mirror in place of nvcr.io/nvidia.
         platform: `linux/amd64` or `linux/arm64`; the engine is told. By default the engine decides, and what exists
             on linux/amd64 is taken to exist.
-        runtime: How what the components need gets there: `copy` takes it out of the full image, without a network;
-            `install` has the distribution's package manager and pip install what NVIDIA's compose.py does.
-        dcgm: For `install`: where the data center GPU manager comes from. `package` is NVIDIA's package repository,
+        runtime: The source of the libraries that the components need: `copy` takes them out of the full image, without
+            a network; `install` installs the packages that NVIDIA's compose.py installs, with apt and pip.
+        dcgm: For `install`: the source of the data center GPU manager. `package` is NVIDIA's package repository,
             `copy` the full image, `none` leaves it out, and a server that is linked to it does not start then.
-        features: What to add that is not needed to run. `headers`: for compiling Triton backends; `allocators`:
+        features: Optional parts to add. `headers`: for compiling Triton backends; `allocators`:
             jemalloc and tcmalloc for LD_PRELOAD; `dcgm`: all of its libraries and programs; `python`: the server's
             Python packages and its OpenAI frontend, as files; `sources`: those of third parties; `nvidia`: all that
             the release has of these. And `clients`: programs, libraries and Python packages of clients, out of the
@@ -60,10 +60,10 @@ class Composition:
             wheel.
         requirements: Files of such packages.
         models: Folders of models that go into the image.
-        models_folder: Where they go.
+        models_folder: The folder of the models in the image.
         environment: Environment variables of the image, on top of Triton's; values are literal.
         labels: Labels of the image, on top of Triton's.
-        user: Who the image's processes run as: `triton-server`, `1000:1000`. Root by default, as in NVIDIA's images.
+        user: The user of the image's processes: `triton-server`, `1000:1000`. Root by default, as in NVIDIA's images.
         entrypoint: The words of an entry point in place of the release's.
         fragment: A file of instructions that end the Containerfile. They have no network unless the build has one.
         exempt_libraries: Shell patterns of names of shared libraries that may be missing from the image, since
@@ -98,15 +98,15 @@ class Composition:
     exempt_libraries: tuple[str, ...] = attrs.field(default=(), converter=fields.names)
     catalog: Catalog = attrs.field(default=BUILTIN, repr=False, eq=False)
     components: tuple[Component, ...] = attrs.field(init=False, repr=False)
-    """The chosen components with those they require, as the catalog describes them, the user's own among them."""
+    """The chosen components with those they require, as the catalog describes them, and the user's folders."""
     own: tuple[ComponentFolder, ...] = attrs.field(init=False, repr=False)
-    """Those that are folders of the user's."""
+    """The components that are folders of the user."""
     variant: str = attrs.field(init=False, repr=False)
-    """Which of the release's images with everything holds the components."""
+    """The variant of the release's full image that holds the components."""
     instructions: str = attrs.field(init=False, repr=False)
     """The text of *fragment*."""
     notes: tuple[str, ...] = attrs.field(init=False, repr=False)
-    """What was understood in a way worth saying aloud: an alias, a release newer than the catalog."""
+    """Remarks for the user: an alias, a release newer than the catalog."""
 
     def __attrs_pre_init__(self, **given: Any) -> None:
         """Check the types before any converter sees a value."""
@@ -136,7 +136,7 @@ class Composition:
             )
 
     def _check_choices(self) -> None:
-        """Raise an InvalidInputError where a choice is not one, or two exclude each other."""
+        """Raise an InvalidInputError if a choice is unknown, or two exclude each other."""
         for what, value, known in (("runtime", self.runtime, RUNTIMES), ("source of DCGM", self.dcgm, DCGM_SOURCES)):
             if value not in known:
                 raise UnknownNameError(what, value, known)
@@ -159,7 +159,7 @@ class Composition:
                 )
 
     def _check_features(self) -> None:
-        """Raise an InvalidInputError where a feature is none, or cannot be had."""
+        """Raise an InvalidInputError if a feature is unknown or unavailable."""
         for feature in self.features:
             if feature not in FEATURES:
                 raise UnknownNameError("feature", feature, FEATURES)

@@ -33,7 +33,7 @@ class Selection:
 
     Attributes:
         composition: The composition.
-        recipe: How NVIDIA composes the release in this flavour.
+        recipe: The content of NVIDIA's compose.py for the release and flavor.
         sources: The source images by name: `full`, `min` and, where they are needed, `gpu-min` and `sdk`.
     """
 
