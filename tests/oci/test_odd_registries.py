@@ -323,22 +323,6 @@ def test_a_registry_that_is_source_and_target_and_locks_itself(odd: Odd, tmp_pat
     assert moved == [BLOB.size]
 
 
-def test_the_source_is_opened_before_the_upload_begins(odd: Odd, tmp_path: Path) -> None:
-    events: list[str] = []
-
-    def habit(state: Odd, method: str, path: str, headers: dict[str, str]) -> Answer | None:
-        events.append(method)
-        return None
-
-    def content() -> Iterator[bytes]:
-        events.append("source")
-        yield CONTENT
-
-    odd.habit = habit
-    Push(odd.repository(tmp_path)).store(BLOB, content)
-    assert events.index("source") < events.index("PUT")
-
-
 def test_a_target_that_refuses_uploads_ends_the_build_before_the_sources_are_read(
     bench: Bench, odd: Odd, tmp_path: Path
 ) -> None:
