@@ -45,9 +45,18 @@ def stages(selection: Selection) -> list[Stage]:
         _composed(selection, str(sources["min"])),
         parts.check(
             composition,
-            Copy(sources=("/tritonbuild/runtime.list",), target="/tritonbuild/", from_stage="runtime"),
+            Copy(
+                sources=("/tritonbuild/runtime.list", "/tritonbuild/runtime.missing"),
+                target="/tritonbuild/",
+                from_stage="runtime",
+            ),
             *(
-                Copy(sources=("/tritonbuild/runtime.list",), target="/tritonbuild/clients.list", from_stage=stage.name)
+                Copy(
+                    sources=(f"/tritonbuild/runtime.{kind}",),
+                    target=f"/tritonbuild/clients.{kind}",
+                    from_stage=stage.name,
+                )
+                for kind in ("list", "missing")
                 for stage in _clients(selection)[1:]
             ),
         ),

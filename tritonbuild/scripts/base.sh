@@ -1,19 +1,21 @@
-# Runs in the base image: lists what it has, and adds the server's user to its accounts.
-# Writes /tritonbuild/{sonames,paths} and /tritonbuild/etc/{passwd,group,shadow}.
+# Runs in the base image: lists its libraries and files, and adds the server's user to its accounts.
+# Writes /tritonbuild/{sonames,paths} and /tritonbuild/etc/{passwd,group,shadow}. In lists of paths, each line is a path,
+# and \001 stands for a line break in it.
 set -eu
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 mkdir -p /tritonbuild/etc
 
-# What its loader finds by name; and by path, every shared object and what it has in /etc.
+# The names that its loader finds; the paths of its shared objects and of its files in /etc.
 ldconfig
 {
     ldconfig -p | sed -n 's/^[[:space:]]*\([^ ]*\) (.*/\1/p'
+    set -f
     IFS=:
     for folder in ${LD_LIBRARY_PATH:-}; do
         [ ! -d "$folder" ] || ls "$folder"
     done
 } | sort -u > /tritonbuild/sonames
-find / -xdev ! -type d \( -name '*.so*' -o -path '/etc/*' \) | sort > /tritonbuild/paths
+find / -xdev ! -type d \( -name '*.so*' -o -path '/etc/*' \) -print0 | tr '\n\000' '\001\n' | sort > /tritonbuild/paths
 
 # NVIDIA's images have the user triton-server with id 1000, which Ubuntu 24.04 gives to "ubuntu".
 holder=$(awk -F: '$3 == 1000 { print $1 }' /etc/passwd)

@@ -1,5 +1,7 @@
-# Runs in the composed image: renews the loader's cache, then looks for libraries that are needed and not there.
-# Arguments: names of libraries (shell patterns) that may be missing. /tritonbuild/*.list name what was brought.
+# Runs in the composed image: renews the loader's cache, then looks for missing libraries.
+# Arguments: names of libraries (shell patterns) that may be missing. /tritonbuild/NAME.list has the paths of the files
+# that were copied beside the server, and NAME.missing the libraries that their source image lacks too: a line
+# "LIBRARY<tab>PATH" for each. In both, \001 stands for a line break in a path.
 set -eu
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 ldconfig
@@ -8,23 +10,53 @@ cp -p /etc/ld.so.cache /tritonbuild/etc/
 
 export LD_LIBRARY_PATH="/opt/tritonserver/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 {
-    folders=/opt/tritonserver
-    [ ! -e /tritonbuild/clients.list ] || folders="$folders /workspace/install"
-    find $folders ! -type d \( -perm /111 -o -name '*.so' -o -name '*.so.*' \)
+    clients=
+    [ ! -e /tritonbuild/clients.list ] || clients=/workspace/install
+    find /opt/tritonserver $clients ! -type d \( -perm /111 -o -name '*.so' -o -name '*.so.*' \) -print0 |
+        tr '\n\000' '\001\n'
     for list in /tritonbuild/*.list; do
-        [ ! -e $list ] || sed -n -e '/\.so$/p' -e '/\.so\./p' -e '/\/bin\//p' $list
+        [ ! -e "$list" ] || sed -n -e '/\.so$/p' -e '/\.so\./p' -e '/\/bin\//p' "$list"
     done
-} | sort -u | tr '\n' '\0' | xargs -0 -r grep -l -s -m 1 "^$(printf '\177')ELF" > /tritonbuild/elf || true
+} | sort -u | tr '\n\001' '\000\n' | xargs -0 -r grep -l -s -Z -m 1 "^$(printf '\177')ELF" |
+    tr '\n\000' '\001\n' > /tritonbuild/elf || true
 
-# ldd names each file before its libraries when it is given more than one.
-tr '\n' '\0' < /tritonbuild/elf | xargs -0 -r ldd /bin/sh 2>&1 > /tritonbuild/ldd || true
-awk '
-    /^[^[:space:]].*:$/ { file = substr($0, 1, length($0) - 1) }
-    / => not found/ { print file, $1 }
-    /: version `.*not found/ { sub(/^.*: version `/, ""); sub(/\047.*/, ""); print file, $0 }
-' /tritonbuild/ldd | sort -u > /tritonbuild/missing
-failed=0
-while read -r file name; do
+# ldd prints the path of each file before its libraries when it has more than one argument. A path with a line break is
+# an only argument, so that its path is not in the output.
+lacking='
+    BEGIN { FS = "\t" }
+    /^[^\t].*:$/ { if (!single) file = substr($0, 1, length($0) - 1); next }
+    /^\t.* => not found$/ { sub(/ => not found$/, "", $2); print $2 "\t" file }
+    /: version `.*not found/ { sub(/^.*: version `/, ""); sub(/\047.*/, ""); print $0 "\t" file }
+'
+{
+    grep -v "$(printf '\001')" /tritonbuild/elf | tr '\n' '\000' | xargs -0 -r ldd /bin/sh 2>&1 | awk "$lacking" || true
+    grep "$(printf '\001')" /tritonbuild/elf | while IFS= read -r line; do
+        path=$(printf '%s.' "$line" | tr '\001' '\n')
+        ldd "${path%.}" 2>&1 | awk -v file="$line" -v single=1 "$lacking"
+    done
+} | sort -u > /tritonbuild/missing
+cat /tritonbuild/*.missing 2> /dev/null | sort -u > /tritonbuild/excused || true
+
+# Prints the first file called $1 in the folder of a component or of Python packages that has the file $2.
+in_package() {
+    case $2 in
+        /opt/tritonserver/backends/*/* | /opt/tritonserver/repoagents/*/* | /opt/tritonserver/caches/*/*)
+            rest=${2#/opt/tritonserver/*/*/}
+            folder=${2%/"$rest"}
+            ;;
+        */site-packages/* | */dist-packages/*)
+            folder=$(printf '%s\n' "$2" | sed -e 's|^\(.*/site-packages\)/.*|\1|' -e 's|^\(.*/dist-packages\)/.*|\1|')
+            ;;
+        *) return 0 ;;
+    esac
+    find "$folder" ! -type d -name "$1" | head -n 1
+}
+
+say() { printf 'tritonbuild: %s\n' "$1" >&2; }
+
+failed=0 old=0
+tab=$(printf '\t')
+while IFS=$tab read -r name file; do
     case $name in
         # The driver's libraries come from the host, with the GPU.
         libcuda.so* | libcudadebugger.so* | libnvidia-* | libnvcuvid.so* | libnvoptix.so*) continue ;;
@@ -34,7 +66,22 @@ while read -r file name; do
             $pattern) continue 2 ;;
         esac
     done
-    echo "tritonbuild: $file needs $name, which the composed image does not have" >&2
+    if grep -qxF -e "$name$tab$file" /tritonbuild/excused; then
+        say "$file needs $name, which the full image lacks too"
+        continue
+    fi
+    case $name in
+        *.so*)
+            other=$(in_package "$name" "$file")
+            if [ -n "$other" ]; then
+                say "$file needs $name, which its package has as $other"
+                continue
+            fi
+            ;;
+        GLIBC_*) old=1 ;;
+    esac
+    say "$file needs $name, which the composed image does not have"
     failed=1
 done < /tritonbuild/missing
+if [ $old = 1 ]; then say 'use a full image whose base is as old as the base image'; fi
 exit $failed

@@ -1,4 +1,6 @@
-# Runs in the full image: collects in /tritonbuild/runtime what the chosen components need and the base lacks.
+# Runs in the full image: collects in /tritonbuild/runtime the files that the chosen components need and the base lacks.
+# Writes their paths to runtime.list and the libraries that this image lacks to runtime.missing, for check.sh. In lists of
+# paths, each line is a path, and \001 stands for a line break in it.
 # Arguments: folders of components below /opt/tritonserver, or below FOLDER of the sdk image after a first root=FOLDER;
 # name=PATTERN for libraries opened by name at run time; file=PATH for a file that is read at run time.
 set -eu
@@ -17,41 +19,105 @@ out=/tritonbuild/runtime
 work=$(mktemp -d)
 export LD_LIBRARY_PATH="$server/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 mkdir -p $out
+newline='
+'
+mark=$(printf '\001')
 : > $out.list
-# The server finds its own libraries; of clients the loader has to be told.
+: > $out.missing
+# The server finds its libraries by run paths; clients need the loader's configuration.
 [ $image = full ] || echo "$server/lib" > $work/folders
 
-# Copies $1 and every link it leads through, each at its canonical path: a base may have a link where $1 has a folder.
+# Turns paths that end with NUL into lines, and back.
+lines() { tr '\n\000' '\001\n'; }
+nuls() { tr '\n\001' '\000\n'; }
+
+# Sets $path to the path in a line of a list, and $line to the line of a path.
+decode() {
+    path=$1
+    case $path in
+        *"$mark"*)
+            path=$(printf '%s.' "$path" | tr '\001' '\n')
+            path=${path%.}
+            ;;
+    esac
+}
+encode() {
+    line=$1
+    case $line in
+        *"$newline"*)
+            line=$(printf '%s.' "$line" | tr '\n' '\001')
+            line=${line%.}
+            ;;
+    esac
+}
+
+# Sets $folder to the canonical path of the folder that holds $1.
+folder_of() {
+    folder=$(cd -P "${1%/*}/" && pwd && echo .) || return 1
+    folder=${folder%??}
+}
+
+# Tells whether the base has the file $1.
+in_base() {
+    encode "$1"
+    grep -qxF -e "$line" $base/paths
+}
+
+# Copies $1, a folder with all that it holds, and every link it leads through, each at its canonical path: a base may have
+# a link where $1 has a folder.
 bring() {
-    local path=$1 folder target
+    local path=$1 folder target line
     while :; do
-        folder=$(cd -P "${path%/*}/" && pwd)
+        folder_of "$path" || return 0
         path=${folder%/}/${path##*/}
         if [ -e "$out$path" ] || [ -L "$out$path" ]; then return 0; fi
         mkdir -p "$out$folder"
         cp -a "$path" "$out$path"
-        echo "$path" >> $out.list
+        if [ -d "$path" ] && [ ! -L "$path" ]; then
+            find "$path" ! -type d -print0 | lines >> $out.list
+            return 0
+        fi
+        encode "$path"
+        printf '%s\n' "$line" >> $out.list
         [ -L "$path" ] || return 0
-        target=$(readlink "$path")
+        target=$(readlink "$path" && echo .)
+        target=${target%??}
         case $target in
             /*) path=$target ;;
             *) path=$folder/$target ;;
         esac
-        [ -e "$path" ] || return 0
+        [ -e "$path" ] || [ -L "$path" ] || return 0
     done
 }
 
 # Prints the ELF files among those named on standard input.
 elf_files() {
-    tr '\n' '\0' | xargs -0 -r grep -l -s -m 1 "^$(printf '\177')ELF" || true
+    nuls | xargs -0 -r grep -l -s -Z -m 1 "^$(printf '\177')ELF" | lines || true
 }
 
-# Prints "NAME PATH" for every library that the ELF files named on standard input lead to.
-libraries() {
-    tr '\n' '\0' | xargs -0 -r ldd 2> /dev/null | awk '$2 == "=>" && $3 ~ /^\// { print $1, $3 }' | sort -u || true
+# Asks the loader about the ELF files named on standard input: appends "NAME PATH" to $work/needed for every library that
+# they lead to, and "NAME<tab>PATH" to $out.missing for every library that a file of that path does not find.
+# ldd prints the path of each file before its libraries when it has more than one argument.
+ask_loader() {
+    cat > $work/asked
+    {
+        grep -v "$mark" $work/asked | nuls | xargs -0 -r ldd /bin/sh 2>&1 || true
+        grep "$mark" $work/asked | while IFS= read -r line; do
+            decode "$line"
+            printf '%s:\n' "$line"
+            ldd "$path" 2>&1 || true
+        done
+    } > $work/answer
+    sed -n 's/^\t\(.*\) => \(\/.*\) (0x[0-9a-f]*)$/\1 \2/p' $work/answer | sort -u >> $work/needed
+    awk '
+        BEGIN { FS = "\t" }
+        /^[^\t].*:$/ { file = substr($0, 1, length($0) - 1); next }
+        /^\t.* => not found$/ { sub(/ => not found$/, "", $2); print $2 "\t" file }
+        /: version `.*not found/ { sub(/^.*: version `/, ""); sub(/\047.*/, ""); print $0 "\t" file }
+    ' $work/answer | sort -u >> $out.missing
 }
 
-# 1. What is copied as it is.
+# 1. The server and the components, which are copied whole: the targets of links that lead out of them.
 set -- bin lib "$@"
 for argument; do
     case $argument in
@@ -61,13 +127,16 @@ for argument; do
         echo "tritonbuild: the $image image has no $server/$argument" >&2
         exit 1
     fi
-    find "$server/$argument" ! -type d \( -perm /111 -o -name '*.so' -o -name '*.so.*' \)
+    find "$server/$argument" ! -type d \( -perm /111 -o -name '*.so' -o -name '*.so.*' \) -print0 | lines
 done > $work/candidates
-while read -r path; do
-    target=$(readlink -f "$path") || continue
+while IFS= read -r entry; do
+    decode "$entry"
+    [ -e "$path" ] || continue
+    target=$(readlink -f "$path" && echo .)
+    target=${target%??}
     case $target in
         $server/*) ;;
-        *) if ! grep -qxF "$target" $base/paths; then bring "$target"; fi ;;
+        *) if ! in_base "$target"; then bring "$target"; fi ;;
     esac
 done < $work/candidates
 
@@ -92,11 +161,15 @@ for path in (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), *si
         # Left out: what is for linking other programs, and what is for tests.
         find "$out$folder" -name '*.[ao]' -type f -exec rm -f {} +
         find "$out$folder" -maxdepth 1 -name test -type d -exec rm -rf {} +
-        find "$out$folder" ! -type d | sed "s|^$out||" >> $out.list
+        find "$out$folder" ! -type d -print0 | lines | sed "s|^$out||" >> $out.list
     done < $work/python
-    find "$out" -type l | sed "s|^$out||" | while read -r link; do
-        target=$(readlink -f "$link") || continue
-        if [ -f "$target" ]; then bring "$link"; bring "$target"; fi
+    find "$out" -type l -print0 | lines | sed "s|^$out||" | while IFS= read -r entry; do
+        decode "$entry"
+        link=$path
+        [ -f "$link" ] || continue
+        target=$(readlink -f "$link" && echo .)
+        bring "$link"
+        bring "${target%??}"
     done
 done
 sed -n -e '/\.so$/p' -e '/\.so\./p' -e '/\/bin\//p' $out.list >> $work/candidates
@@ -105,7 +178,9 @@ sed -n -e '/\.so$/p' -e '/\.so\./p' -e '/\/bin\//p' $out.list >> $work/candidate
 (
     ldconfig -p | sed -n 's/^[[:space:]]*\([^ ]*\) (.*=> \(.*\)$/\1 \2/p'
     IFS=:
+    set -f
     for folder in $LD_LIBRARY_PATH; do
+        set +f
         for path in "$folder"/*.so*; do
             [ ! -f "$path" ] || echo "${path##*/} $path"
         done
@@ -124,7 +199,7 @@ for argument; do
             ;;
         file=*)
             file=${argument#file=}
-            if [ -e "$file" ] && ! grep -qxF "$file" $base/paths; then bring "$file"; fi
+            if [ -e "$file" ] && ! in_base "$file"; then bring "$file"; fi
             ;;
     esac
 done
@@ -132,24 +207,25 @@ cut -d ' ' -f 2- $work/needed >> $work/candidates
 
 # 4. The libraries all of that leads to and the base has neither by name nor at that path.
 sort -u $work/candidates | elf_files > $work/elf
-libraries < $work/elf >> $work/needed
-sort -u $work/needed | while read -r name path; do
+ask_loader < $work/elf
+sort -u $work/needed | while IFS= read -r entry; do
+    name=${entry%% *} path=${entry#* }
     case $name in
         # The C library is the base's; the driver's libraries come from the host.
         ld-linux* | libc.so.* | libm.so.* | libdl.so.* | libpthread.so.* | librt.so.* | libresolv.so.* | libutil.so.*) continue ;;
         libcuda.so* | libcudadebugger.so* | libnvidia-* | libnvcuvid.so* | libnvoptix.so*) continue ;;
     esac
-    folder=$(cd -P "${path%/*}" && pwd)
+    folder_of "$path"
     case $folder in
         $server | $server/*) continue ;;
     esac
-    if grep -qxF "$name" $base/sonames || grep -qxF "$folder/${path##*/}" $base/paths; then continue; fi
+    if grep -qxF -e "$name" $base/sonames || in_base "$folder/${path##*/}"; then continue; fi
     bring "$path"
-    # Found through the loader's configuration or the environment, not by a run path: the base's loader has to be told.
+    # Found through the loader's configuration or the environment, not by a run path: configure the base's loader.
     case $folder in
         /lib | /usr/lib | /lib/*-linux-gnu | /usr/lib/*-linux-gnu) ;;
         *)
-            if grep -qxF "$name $path" $work/cache; then echo "$folder" >> $work/folders; fi
+            if grep -qxF -e "$name $path" $work/cache; then printf '%s\n' "$folder" >> $work/folders; fi
             ;;
     esac
 done
@@ -158,8 +234,16 @@ if [ -s $work/folders ]; then
     sort -u $work/folders > $out/etc/ld.so.conf.d/$conf
 fi
 
-# 5. The same bytes every time: folders as they are in the full image.
-(cd $out && find . -depth -type d) | while read -r folder; do
+# 5. What the libraries that were brought lack in this image.
+sed -n -e '/\.so$/p' -e '/\.so\./p' $out.list | sort -u > $work/brought
+sort -u $work/elf > $work/known
+comm -23 $work/brought $work/known | elf_files | ask_loader
+sort -u -o $out.missing $out.missing
+
+# 6. The same bytes every time: folders as they are in the full image.
+(cd $out && find . -depth -type d -print0) | lines | while IFS= read -r entry; do
+    decode "$entry"
+    folder=$path
     if [ -d "/$folder" ]; then
         chmod --reference="/$folder" "$out/$folder"
         touch --reference="/$folder" "$out/$folder"

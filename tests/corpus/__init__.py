@@ -1,0 +1,1 @@
+"""File trees of source images, and the scripts of a build run on them in a chroot."""

@@ -1,0 +1,146 @@
+"""Root file systems of this machine's programs, in which the scripts of a build run as in an image."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+import attrs
+
+import tritonbuild
+
+SCRIPTS = Path(tritonbuild.__file__).parent / "scripts"
+PROGRAMS = (
+    *("awk", "bash", "cat", "chmod", "chown", "comm", "cp", "cut", "find", "grep", "head", "ldconfig", "ldd", "ls"),
+    *("mkdir", "mktemp", "readlink", "rm", "sed", "sh", "sort", "touch", "tr", "xargs"),
+)
+Tree: TypeAlias = dict[str, bytes | str]
+"""Files by path: the content of each, or as a text the target of a symbolic link."""
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+
+
+def plant(root: Path, tree: Tree) -> None:
+    """Write files into *root*."""
+    for name, content in tree.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, str):
+            path.symlink_to(content)
+        else:
+            path.write_bytes(content)
+            path.chmod(0o755)
+
+
+def base_root(root: Path) -> Path:
+    """Make a root file system with the programs of the scripts and the libraries that these need."""
+    files: set[str] = {"/lib64/ld-linux-x86-64.so.2"}
+    for name in PROGRAMS:
+        program = shutil.which(name, path=ENVIRONMENT["PATH"])
+        assert program, f"this machine has no {name}"
+        files.add(program)
+        needed = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout
+        files.update(re.findall(r"(?:=> )?(/\S+) \(0x", needed))
+    for folder in ("usr/bin", "usr/sbin", "usr/lib/x86_64-linux-gnu", "usr/lib64", "etc/ld.so.conf.d", "tmp", "dev"):
+        (root / folder).mkdir(parents=True)
+    for link in ("bin", "sbin", "lib", "lib64"):
+        (root / link).symlink_to(f"usr/{link}")
+    for name in sorted(files):
+        file = Path(name)
+        target = root / str(file.parent.resolve()).lstrip("/") / file.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.exists():
+            shutil.copy2(file.resolve(), target)
+    (root / "dev/null").touch()
+    (root / "etc/ld.so.conf").write_text("include /etc/ld.so.conf.d/*.conf\n")
+    (root / "etc/ld.so.conf.d/multiarch.conf").write_text("/usr/lib/x86_64-linux-gnu\n")
+    (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
+    (root / "etc/group").write_text("root:x:0:\n")
+    return root
+
+
+def run(root: Path, script: str, *arguments: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a script of a build in *root*."""
+    shutil.copy(SCRIPTS / script, root / "tmp" / script)
+    argv = ["chroot", str(root), "/bin/sh", f"/tmp/{script}", *arguments]
+    environment = {**ENVIRONMENT, **env}
+    return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, timeout=120)
+
+
+@attrs.frozen(kw_only=True)
+class Outcome:
+    """The result of a build's scripts.
+
+    Attributes:
+        files: The canonical paths of the files that the runtime adds; names of folders are left out.
+        links: The targets of the links among them.
+        messages: The lines of the check.
+        passed: Whether the check passed.
+    """
+
+    files: frozenset[str]
+    links: Mapping[str, str]
+    messages: tuple[str, ...]
+    passed: bool
+
+
+@attrs.frozen(kw_only=True)
+class Build:
+    """The stages of a build, each in a folder."""
+
+    folder: Path
+    template: Path
+
+    def root(self, name: str) -> Path:
+        target = self.folder / name
+        subprocess.run(["cp", "-al", str(self.template), str(target)], check=True)
+        # the scripts write these
+        for file in ("passwd", "group"):
+            content = (target / "etc" / file).read_bytes()
+            (target / "etc" / file).unlink()
+            (target / "etc" / file).write_bytes(content)
+        return target
+
+    def compose(
+        self,
+        base: Tree,
+        full: Tree,
+        arguments: Iterable[str],
+        *,
+        full_env: Mapping[str, str] | None = None,
+        base_env: Mapping[str, str] | None = None,
+    ) -> Outcome:
+        """Run the scripts of the `copy` runtime on *base* and on *full*, which has the files of *base* too.
+
+        The composed image has the environment of neither.
+        """
+        below, above, composed = (self.root(name) for name in ("base", "full", "composed"))
+        for root in (below, above, composed):
+            plant(root, base)
+        plant(above, full)
+        done = run(below, "base.sh", env=base_env or {})
+        assert done.returncode == 0, done.stderr
+        subprocess.run(["ldconfig", "-r", str(above)], check=True)
+        shutil.copytree(below / "tritonbuild", above / "tritonbuild" / "base")
+        done = run(above, "runtime.sh", *arguments, env=full_env or {})
+        assert done.returncode == 0, done.stderr
+        runtime = above / "tritonbuild" / "runtime"
+        files = {
+            os.path.relpath(path, runtime): path for path in runtime.rglob("*") if path.is_symlink() or path.is_file()
+        }
+        subprocess.run(["cp", "-a", f"{above}/opt", str(composed)], check=True)
+        subprocess.run(["cp", "-a", f"{runtime}/.", str(composed)], check=True)
+        (composed / "tritonbuild").mkdir()
+        for kind in ("list", "missing"):
+            shutil.copy(above / "tritonbuild" / f"runtime.{kind}", composed / "tritonbuild")
+        done = run(composed, "check.sh", env={})
+        return Outcome(
+            files=frozenset(name for name in files if not name.startswith("etc/ld.so.conf.d/")),
+            links={name: str(path.readlink()) for name, path in files.items() if path.is_symlink()},
+            messages=tuple(done.stderr.split("tritonbuild: ")[1:]),
+            passed=done.returncode == 0,
+        )
