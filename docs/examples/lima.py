@@ -13,7 +13,6 @@ import tempfile
 from pathlib import Path
 
 import tritonbuild
-from tritonbuild.backends import nerdctl
 
 INSTANCE = os.environ.get("LIMA_INSTANCE", "default")
 SHARED = Path("/tmp/lima")  # noqa: S108 - what Lima shares by default
@@ -47,7 +46,7 @@ def said(*words: str) -> str | None:
 tritonbuild.register_backend(
     "lima",
     health=health,
-    construct_build_args=nerdctl.construct_build_args,
+    like="nerdctl",
     binary="limactl",
     build_cmd=("shell", INSTANCE, "nerdctl", "build"),
 )
