@@ -20,7 +20,7 @@ GO_FOLDER: Final = Path("/usr/local/go/bin")
 """The usual folder of Go's official archives, which is seldom on ``PATH``."""
 
 
-def _go() -> Path:
+def go() -> Path:
     found = shutil.which("go", path=programs.search_path() + os.pathsep + str(GO_FOLDER))
     if found is None:
         program = "go"
@@ -34,16 +34,16 @@ def _fingerprint() -> str:
 
 
 def _compile(folder: Path) -> None:
-    go = _go()
+    compiler = go()
 
     def version(module: str) -> str:
-        return programs.run([go, "list", "-m", "-f", "{{.Version}}", module], cwd=MODULE).strip()
+        return programs.run([compiler, "list", "-m", "-f", "{{.Version}}", module], cwd=MODULE).strip()
 
     # Their build scripts set these versions; built as dependencies, the programs would not know them.
     stamps = f"-X {BUILDKIT}/version.Version={version(BUILDKIT)} -X {NERDCTL}/pkg/version.Version={version(NERDCTL)}"
     flags = ["-mod=readonly", "-trimpath", "-buildvcs=false", f"-ldflags=-s -w {stamps}"]
     env = {"CGO_ENABLED": "0", "GOBIN": str(folder), "GOFLAGS": ""}
-    programs.run([go, "install", *flags, "tool"], env=env, timeout=TIMEOUT, cwd=MODULE)
+    programs.run([compiler, "install", *flags, "tool"], env=env, timeout=TIMEOUT, cwd=MODULE)
 
 
 def build(cache: Path | None = None) -> Path:
