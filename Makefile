@@ -13,7 +13,7 @@ ARGS ?=
 # Another checkout, for make bench.
 AGAINST ?=
 
-.PHONY: demo test lint bench docs engines clean
+.PHONY: demo test lint fuzz bench docs engines clean
 
 demo: $(INSTALLED)  ## Compose an image with the python backend from generated source images, and request an inference
 	tests/engines.sh demo
@@ -30,6 +30,9 @@ lint: $(INSTALLED)  ## Check style, types, spelling, unused code and generated p
 	$(BIN)/codespell
 	$(BIN)/vulture
 	$(BIN)/python docs/generate.py --check
+
+fuzz: $(INSTALLED)  ## Parsers on 100,000 mutated inputs each; ARGS="--cases=1000 tar" for fewer
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 bench: $(INSTALLED)  ## Measure, as ratios in one run; AGAINST=DIR: compare this checkout with the one in DIR
 	$(BIN)/python -m $(if $(AGAINST),benchmarks.checkouts $(AGAINST),benchmarks) $(ARGS)

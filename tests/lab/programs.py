@@ -30,7 +30,15 @@ def built(module: str) -> Path:
     fingerprint = hashlib.sha256((folder / "go.mod").read_bytes() + (folder / "go.sum").read_bytes()).hexdigest()[:16]
 
     def compile_(target: Path) -> None:
-        argv = [tools.go(), "install", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "tool"]
+        argv: list[str | Path] = [
+            tools.go(),
+            "install",
+            "-mod=readonly",
+            "-trimpath",
+            "-buildvcs=false",
+            "-ldflags=-s -w",
+            "tool",
+        ]
         env = {"CGO_ENABLED": "0", "GOBIN": str(target), "GOFLAGS": ""}
         programs.run(argv, env=env, timeout=tools.TIMEOUT, cwd=folder)
 
@@ -47,7 +55,7 @@ def locking_registry(root: Path) -> Iterator[str]:
     """Yield the host of go-containerregistry's registry, which holds a lock while it reads an upload."""
     root.mkdir(parents=True)
     log = root / "log"
-    argv = [built("crane") / "crane", "registry", "serve", "--address=localhost:0", f"--disk={root}"]
+    argv: list[str | Path] = [built("crane") / "crane", "registry", "serve", "--address=localhost:0", f"--disk={root}"]
     try:
         with daemons.daemon(argv, log=log, ready=lambda: bool(_port(log))):
             yield f"localhost:{_port(log)}"
