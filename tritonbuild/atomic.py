@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from pathlib import Path
 @contextlib.contextmanager
 def beside(target: Path) -> Iterator[Path]:
     """Yield the path of a file that does not exist yet, in the folder of *target*; it is removed afterwards."""
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+    temporary = target.with_name(f".{target.name}.{os.urandom(8).hex()}")
     try:
         yield temporary
     finally:
