@@ -254,6 +254,7 @@ def _planned(planned: ImagePlan) -> dict[str, Any]:
             for layer in planned.layers
         ],
         "excused": [attrs.asdict(one) for one in planned.excused],
+        "opened": [attrs.asdict(one) for one in planned.opened],
         "env": dict(planned.env),
         "labels": dict(planned.labels),
     }

@@ -15,7 +15,7 @@ from tritonbuild.embedded import instructions, missing
 from tritonbuild.embedded.additions import Context, canonical
 from tritonbuild.embedded.assembly import Assembly
 from tritonbuild.embedded.request import Request
-from tritonbuild.embedded.runtime import Runtime
+from tritonbuild.embedded.runtime import OpenedLibrary, Runtime
 from tritonbuild.errors import TritonBuildError
 from tritonbuild.layers.items import NewLayer
 from tritonbuild.rootfs import accounts, ldcache
@@ -59,6 +59,7 @@ class ImagePlan:
         labels: The labels that are added to the base's.
         created: The time of the image, seconds since 1970.
         excused: Libraries that are not found and need not be.
+        opened: Libraries that are brought because a file names them.
         full: The full image, with the user's components and packages.
         base: The base image.
     """
@@ -69,6 +70,7 @@ class ImagePlan:
     labels: Mapping[str, str]
     created: int
     excused: tuple[missing.Excused, ...] = ()
+    opened: tuple[OpenedLibrary, ...] = ()
     full: Source = attrs.field(repr=False)
     base: Source = attrs.field(repr=False)
 
@@ -148,6 +150,7 @@ def _combine(request: Request, full: Source, base: Source, context: Context) -> 
             env=full.env,
             full_loader=full.loader(machine, folder=f"{SERVER}/lib"),
             base_loader=base_loader,
+            exclude=request.exclude_libraries,
         ),
         assembly=Assembly(view, base.view, context.moment),
     )
@@ -221,6 +224,7 @@ def _finish(sources: _Sources) -> ImagePlan:
         labels=labels | dict(request.labels),
         created=assembly.created,
         excused=excused,
+        opened=tuple(sources.runtime.named),
         full=sources.full,
         base=base,
     )

@@ -90,6 +90,7 @@ class Request:
         volumes: Folders that are volumes, added to the base's.
         stop_signal: The signal that stops the container; empty keeps the base's.
         instructions: The user's instructions that set configuration and run nothing (see `instructions`).
+        exclude_libraries: Names of libraries (shell patterns) that are not brought.
         exempt: Names of libraries (shell patterns) that may be missing.
         title: One line that names the image.
     """
@@ -118,6 +119,7 @@ class Request:
     volumes: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     stop_signal: str = ""
     instructions: str = ""
+    exclude_libraries: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     exempt: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     title: str = "Triton Inference Server"
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import fnmatch
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
+
+import attrs
 
 from tritonbuild.layers.entry import FILE, FOLDER, SYMLINK
 from tritonbuild.rootfs import interpreter
@@ -51,6 +53,15 @@ def is_library(path: str) -> bool:
     return name.endswith(".so") or ".so." in name
 
 
+@attrs.frozen(kw_only=True)
+class OpenedLibrary:
+    """A library that is brought because *file* names it."""
+
+    name: str
+    path: str
+    file: str
+
+
 class Runtime:
     """Collects files of *full* that *base* lacks.
 
@@ -60,23 +71,35 @@ class Runtime:
         env: The environment of *full*.
         full_loader: The loader of *full*.
         base_loader: The loader of *base*.
+        exclude: Names of libraries (shell patterns) that are not brought.
     """
 
-    def __init__(
-        self, full: View, base: View, *, env: Mapping[str, str], full_loader: Loader, base_loader: Loader
+    def __init__(  # noqa: PLR0913 - the two images and what is known of them
+        self,
+        full: View,
+        base: View,
+        *,
+        env: Mapping[str, str],
+        full_loader: Loader,
+        base_loader: Loader,
+        exclude: Sequence[str] = (),
     ) -> None:
         self.full = full
         self.base = base
         self.env = env
         self.loader = full_loader
+        self.exclude = exclude
         self.sonames = base_loader.names()
+        self.known = full_loader.known()
         self.cached = {line.path for line in full_loader.lines}
         self.brought: dict[str, None] = {}
         """Canonical paths that are brought: links, files, and the folders of the interpreter."""
         self.configured: set[str] = set()
         """Folders that are added to the configuration of the loader."""
+        self.named: list[OpenedLibrary] = []
+        """Libraries that are brought because a file names them."""
 
-    def stage(self, folders: Iterable[str], opened: Iterable[str], read: Iterable[str]) -> tuple[str, ...]:
+    def stage(self, folders: Sequence[str], opened: Iterable[str], read: Iterable[str]) -> tuple[str, ...]:
         """Bring what the files in *folders* need and no earlier stage brought; return its paths.
 
         Args:
@@ -95,13 +118,44 @@ class Runtime:
         programs = [path for path in [*self.brought][before:] if is_library(path) or "/bin/" in path]
         libraries = self._opened(opened)
         targets |= self._resolved([*programs, *(path for _, path in libraries)])
-        found = dict.fromkeys(libraries)
-        for path in sorted(targets):
-            if self.full.elf(path) is not None:
-                found.update(dict.fromkeys(self.loader.closure(path).found.items()))
-        for name, path in sorted(found):
-            self._library(name, path)
+        targets |= self._python_files(folders, before)
+        self._libraries(targets, libraries)
         return tuple([*self.brought][before:])
+
+    def _python_files(self, folders: Iterable[str], before: int) -> set[str]:
+        """Return the Python files in *folders*, and those brought since *before*, that open libraries."""
+        paths = [path for folder in folders for path in self.full.walk(folder)]
+        python = (path for path in [*paths, *[*self.brought][before:]] if path.endswith(".py"))
+        return {path for path in python if self.full.opened(path)}
+
+    def _libraries(self, targets: Iterable[str], libraries: Iterable[tuple[str, str]]) -> None:
+        """Bring *libraries*, those that *targets* need and name, and those that these need and name in turn."""
+        found = dict.fromkeys(libraries)
+        namers: dict[tuple[str, str], str] = {}
+        seen: set[str] = set()
+        waiting = sorted(targets)
+        while waiting:
+            seen.update(waiting)
+            more: set[str] = set()
+            for path in waiting:
+                if self.full.elf(path) is not None:
+                    found.update(dict.fromkeys(self.loader.closure(path).found.items()))
+                for name in self.full.opened(path):
+                    if name in self.known and not self._is_left_out(name):
+                        library = (name, self.known[name])
+                        namers.setdefault(library, path)
+                        found.setdefault(library)
+            for library in found:
+                if not self._is_left_out(library[0]):
+                    more |= self._resolved([library[1]])
+            waiting = sorted(more - seen)
+        for name, path in sorted(found):
+            if self._library(name, path) and (name, path) in namers:
+                self.named.append(OpenedLibrary(name=name, path=path, file=f"/{namers[name, path]}"))
+
+    def _is_left_out(self, name: str) -> bool:
+        """Return whether a library is the base's or the driver's, or excluded."""
+        return matches(name, (*OF_THE_BASE, *OF_THE_DRIVER, *self.exclude))
 
     def _programs(self, folder: str) -> Iterator[str]:
         """Yield the links, libraries and programs in *folder*."""
@@ -139,23 +193,22 @@ class Runtime:
             found += names.items()
         return found
 
-    def _library(self, name: str, path: str) -> None:
+    def _library(self, name: str, path: str) -> bool:
         """Bring a library that was found as *name* at *path*, unless the base or the server has it."""
-        if matches(name, OF_THE_BASE) or matches(name, OF_THE_DRIVER):
-            return
         canonical = self.full.resolve_folder(path)
-        if canonical is None:
-            return
+        if canonical is None or self._is_left_out(name):
+            return False
         folder = posixpath.dirname(canonical)
         if folder == SERVER_PATH or folder.startswith(f"{SERVER_PATH}/"):
-            return
+            return False
         if name in self.sonames or (canonical in self.base and not self.base.is_folder(canonical)):
-            return
+            return False
         self.bring(path)
         if not matches(f"/{folder}", _STANDARD) and (
             path in self.cached or posixpath.dirname(path) in self.loader.library_path
         ):
             self.configured.add(f"/{folder}")
+        return True
 
     def bring(self, path: str) -> None:
         """Bring the file or link *path*, and each further link up to the file, each at its canonical path."""

@@ -38,7 +38,7 @@ _MOST_EXPANSION: Final = 200
 _KEPT: Final = re.compile(
     r"etc/(?:passwd|group|shadow|gshadow|ld\.so\.conf|ld\.so\.conf\.d/[^/]+|os-release|lsb-release)"
     r"|usr/lib/os-release|var/lib/dpkg/status|var/lib/dpkg/status\.d/[^/]+|var/lib/dpkg/info/[^/]+\.list"
-    r"|.*\.dist-info/METADATA|.*\.egg-info(?:/PKG-INFO)?"
+    r"|.*\.dist-info/METADATA|.*\.egg-info(?:/PKG-INFO)?|.*/pyvenv\.cfg"
 )
 
 
@@ -214,5 +214,6 @@ def read(blob: Descriptor, chunks: Iterable[bytes], *, what: str) -> tuple[Layer
         elves=scanner.elves,
         contents=scanner.contents,
         folders=folders,
+        opened=scanner.opened,
     )
     return index, tuple(scanner.late)

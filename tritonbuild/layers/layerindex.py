@@ -24,7 +24,7 @@ GRAIN: Final = 1 << 20
 It is of BLAKE3: nobody else sees it, and it takes a quarter of the time that SHA-256 does.
 """
 
-_FORMAT: Final = 7
+_FORMAT: Final = 8
 """The format of the file of an index."""
 _MAGIC: Final = b"tritonbuild layer index %d, layers %d\n" % (_FORMAT, LAYER_FORMAT)
 """Begins the file. An index holds digests of layers that are still to be written, so it depends on `LAYER_FORMAT`."""
@@ -70,6 +70,7 @@ class LayerIndex:
         attributes: Place of an entry -> its extended attributes.
         contents: Path -> the content of a small file that planning reads.
         folders: Folder of a component -> what its own layer will be.
+        opened: Number of an entry -> names of libraries that its file may open.
     """
 
     digest: str
@@ -86,6 +87,7 @@ class LayerIndex:
     attributes: Mapping[int, Mapping[str, str]] = attrs.field(repr=False)
     contents: Mapping[str, bytes] = attrs.field(repr=False)
     folders: Mapping[str, FolderSums] = attrs.field(factory=dict, repr=False)
+    opened: Mapping[int, tuple[str, ...]] = attrs.field(factory=dict, repr=False)
 
     def entry(self, place: int) -> Entry:
         """Return the entry at *place*."""
@@ -213,6 +215,7 @@ def to_bytes(index: LayerIndex) -> bytes:
             "attributes": {str(place): dict(found) for place, found in index.attributes.items()},
             "points": [[point.byte, point.bit, point.offset, point.member] for point in index.points],
             "folders": {_escaped(path): attrs.astuple(sums) for path, sums in index.folders.items()},
+            "opened": {str(number): names for number, names in index.opened.items()},
             "contents": list(index.contents),
             "lengths": [len(blob) for blob in blobs],
         }
@@ -262,6 +265,7 @@ def from_bytes(content: bytes, *, what: str) -> LayerIndex:
         attributes={int(place): found for place, found in head["attributes"].items()},
         contents=dict(zip(head["contents"], rest[len(points) :], strict=True)),
         folders={_unescaped(path): FolderSums(*sums) for path, sums in head["folders"].items()},
+        opened={int(number): tuple(names) for number, names in head["opened"].items()},
     )
 
 

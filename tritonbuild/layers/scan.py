@@ -17,6 +17,7 @@ from tritonbuild.layers.elf import Elf
 from tritonbuild.layers.entry import FILE, HARD_LINK, WHITEOUT, Entry
 from tritonbuild.layers.headers import checksum
 from tritonbuild.layers.layerindex import Columns
+from tritonbuild.layers.opened import NameSearch, in_python
 from tritonbuild.oci.descriptors import broken
 
 BLOCK: Final = 512
@@ -25,6 +26,7 @@ KEPT_HEAD: Final = 48 << 20
 _KEPT_TAIL: Final = 4 << 20
 _LONGEST_HEADER: Final = 1 << 20
 _LONGEST_CONTENT: Final = 16 << 20
+_LARGEST_PYTHON: Final = 1 << 20
 _MOST_ENTRIES: Final = 8_000_000
 _XATTR: Final = "SCHILY.xattr."
 _KINDS: Final = frozenset("0123456")
@@ -63,6 +65,8 @@ class Scanner:
         self.late: list[int] = []
         """Places of ELF files of which a piece that is needed went by before it was known to be needed."""
         self.contents: dict[str, bytes] = {}
+        self.opened: dict[int, tuple[str, ...]] = {}
+        self._names = NameSearch()
         self.offset = 0
         self._partial = b""
         self._left = 0
@@ -145,6 +149,7 @@ class Scanner:
         piece = chunk if take == len(chunk) else chunk[position : position + take]
         pieces.append((seen, piece))
         if self._done == self._end_elf:
+            self._names.add(piece)
             while len(pieces) > 1 and pieces[-1][0] - pieces[-2][0] and seen - KEPT_HEAD > _KEPT_TAIL:
                 # Beyond the head only the newest few megabytes stay.
                 drop = next((i for i, (at, old) in enumerate(pieces) if KEPT_HEAD <= at < seen - _KEPT_TAIL), None)
@@ -170,16 +175,23 @@ class Scanner:
                         return b"".join(out)
             raise elf.NotThereError
 
+        found: Elf | None = None
         try:
-            self.elves[self._place] = elf.parse(read)
+            found = self.elves[self._place] = elf.parse(read)
         except elf.BrokenError:
             return
         except elf.NotThereError:
             if self._member and self._member.size > KEPT_HEAD:
                 self.late.append(self._place)
+        if names := self._names.names(without=(*found.needed, found.soname) if found else ()):
+            self.opened[self._place] = names
 
     def _joined(self) -> bytes:
         return b"".join(piece for _, piece in self._pieces or [])
+
+    def _end_python(self) -> None:
+        if names := in_python(self._joined()):
+            self.opened[self._place] = names
 
     def _end_content(self) -> None:
         if self._member:
@@ -275,8 +287,11 @@ class Scanner:
             return
         if self.keep(member.path) and member.size <= _LONGEST_CONTENT:
             self._pieces, self._done, self._probe = [], self._end_content, False
+        elif member.path.endswith(".py") and member.size <= _LARGEST_PYTHON:
+            self._pieces, self._done, self._probe = [], self._end_python, False
         elif member.size > len(elf.MAGIC):
             self._pieces, self._done, self._probe = [], self._end_elf, True
+            self._names = NameSearch()
 
 
 _ZEROS: Final = bytes(BLOCK)

@@ -83,6 +83,18 @@ class Loader:
             names.update(self.view.names(real) if real is not None else ())
         return names
 
+    def known(self) -> dict[str, str]:
+        """Return name -> path of the libraries that `dlopen` finds by name: in LD_LIBRARY_PATH, then in the cache."""
+        known: dict[str, str] = {}
+        for folder in self.library_path:
+            real = self.view.resolve(folder)
+            for name in self.view.names(real) if real is not None else ():
+                if ".so" in name:
+                    known.setdefault(name, f"{folder}/{name}")
+        for line in self.baseline:
+            known.setdefault(line.name, line.path)
+        return known
+
     def closure(self, path: str) -> Closure:
         """Return the libraries of the file *path* (canonical, without leading slash)."""
         elf = self.view.elf(path)

@@ -22,6 +22,7 @@ from tritonbuild.layers import elf
 from tritonbuild.layers.entry import FILE, FOLDER, OPAQUE, SYMLINK, Entry
 from tritonbuild.layers.indexing import keep
 from tritonbuild.layers.layerindex import Columns, Grains
+from tritonbuild.layers.opened import NameSearch, in_python
 from tritonbuild.layers.reading import Layer
 from tritonbuild.oci.descriptors import Descriptor
 from tritonbuild.rootfs.view import View
@@ -88,6 +89,7 @@ class _Reader:
         self._columns = Columns()
         self._elves: dict[int, elf.Elf] = {}
         self._contents: dict[str, bytes] = {}
+        self._opened: dict[int, tuple[str, ...]] = {}
         self._files: list[tuple[int, Path]] = []
         self._whole, self._grains = hashlib.sha256(), Grains()
         self._size = 0
@@ -129,13 +131,14 @@ class _Reader:
                 )
 
     def _file(self, path: Path, to: str, mode: int) -> None:
-        begin = self._size
+        begin, names = self._size, NameSearch()
         with path.open("rb") as file:
             while chunk := file.read(_CHUNK):
                 go_on()
                 self._size += len(chunk)
                 self._whole.update(chunk)
                 self._grains.add(chunk)
+                names.add(chunk)
 
             def read(start: int, length: int) -> bytes:
                 piece = os.pread(file.fileno(), length, start)
@@ -148,7 +151,10 @@ class _Reader:
             if size:
                 self._files.append((begin, path))
             with contextlib.suppress(elf.BrokenError, elf.NotThereError):
-                self._elves[number] = elf.parse(read)
+                found = self._elves[number] = elf.parse(read)
+                self._opened[number] = names.names(without=(*found.needed, found.soname))
+            if to.endswith(".py") and size <= _LARGEST_KEPT:
+                self._opened[number] = in_python(os.pread(file.fileno(), size, 0))
             if keep(to) and size <= _LARGEST_KEPT:
                 self._contents[to] = os.pread(file.fileno(), size, 0)
 
@@ -158,6 +164,7 @@ class _Reader:
         index = self._columns.index(
             elves=self._elves,
             contents=self._contents,
+            opened={number: names for number, names in self._opened.items() if names},
             digest=digest,
             blob_size=self._size,
             size=self._size,

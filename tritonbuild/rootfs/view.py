@@ -178,6 +178,13 @@ class View:
         number = self.entry_id(path)
         return None if number is _IMPLIED else self.layers[number.layer].index.elves.get(number.entry)
 
+    def opened(self, path: str) -> tuple[str, ...]:
+        """Return the names of libraries that the file *path* may open."""
+        if path not in self._numbers:
+            return ()
+        number = self.entry_id(path)
+        return () if number is _IMPLIED else self.layers[number.layer].index.opened.get(number.entry, ())
+
     def content(self, path: str) -> bytes | None:
         """Return the content of a small file that the layer index keeps, links followed; None without one."""
         found = self.resolve(path)
