@@ -40,6 +40,12 @@ def fact(ranges: list[dict[str, Any]], version: str) -> Any:
     return found[0] if found else None
 
 
+def pinned(packages: list[str], version: str) -> list[str]:
+    """Return apt's arguments for DCGM's *packages*; without a version where none was found."""
+    dcgm = FACT[version]["dcgm_version"]
+    return [name.replace("{dcgm}", dcgm) if dcgm else name.partition("=")[0] for name in packages]
+
+
 def component(name: str, version: str, *, arch: str = "x86_64", gpu: bool = True, kind: str = "backend") -> Component:
     recipe = catalog.recipe(version, gpu=gpu, arch=arch)
     (found,) = [item for item in recipe.components if (item.kind, item.name) == (kind, name)]
@@ -51,7 +57,7 @@ def component(name: str, version: str, *, arch: str = "x86_64", gpu: bool = True
 
 def test_the_releases_are_those_that_were_read() -> None:
     assert list(catalog.releases()) == VERSIONS
-    assert catalog.newest() == VERSIONS[-1] == "26.08"
+    assert catalog.newest() == VERSIONS[-1] == "26.09"
 
 
 @EVERY_RELEASE
@@ -65,8 +71,8 @@ def test_release(version: str) -> None:
     assert release.python_version == found["python_version"]
     assert release.cuda_version == found["cuda_version"]
     assert release.dcgm_version == found["dcgm_version"]
-    assert release.versions["onnxruntime"] == found["onnxruntime_version"]
-    assert release.versions["openvino"] == found["ort_openvino_version"]
+    assert release.versions.get("onnxruntime") == found["onnxruntime_version"]
+    assert release.versions.get("openvino") == found["ort_openvino_version"]
 
 
 @EVERY_RELEASE
@@ -76,14 +82,14 @@ def test_versions_of_frameworks(version: str, name: str) -> None:
     assert catalog.release(version).versions.get(name) == found.get(version)
 
 
-@pytest.mark.parametrize("version", ["26.09", "26.12", "27.01", "99.12"])
+@pytest.mark.parametrize("version", ["26.10", "26.12", "27.01", "99.12"])
 def test_a_release_newer_than_the_catalog_has_the_newest_recipe_and_no_versions(version: str) -> None:
-    release, newest = catalog.release(version), catalog.release("26.08")
+    release, newest = catalog.release(version), catalog.release("26.09")
     assert not release.known
     assert release.triton_version is release.upstream is release.cuda_version is release.dcgm_version is None
     assert release.versions == {}
     assert (release.ubuntu_version, release.python_version) == (newest.ubuntu_version, newest.python_version)
-    recipe, model = catalog.recipe(version), catalog.recipe("26.08")
+    recipe, model = catalog.recipe(version), catalog.recipe("26.09")
     assert recipe.apt == model.apt
     assert recipe.entrypoint == model.entrypoint
     assert recipe.repository == model.repository
@@ -104,17 +110,17 @@ def test_a_release_newer_than_the_catalog_has_the_newest_recipe_and_no_versions(
 @pytest.mark.parametrize(
     ("version", "message", "hint"),
     [
-        ("latest", "'latest' is not a Triton release", "releases are YY.MM, from 22.01 to 26.08"),
-        ("24.1", "'24.1' is not a Triton release", "releases are YY.MM, from 22.01 to 26.08"),
-        ("24.13", "'24.13' is not a Triton release", "releases are YY.MM, from 22.01 to 26.08"),
-        ("24.00", "'24.00' is not a Triton release", "releases are YY.MM, from 22.01 to 26.08"),
-        ("", "'' is not a Triton release", "releases are YY.MM, from 22.01 to 26.08"),
-        ("24.10\n", "'24.10\\n' is not a Triton release", "releases are YY.MM, from 22.01 to 26.08"),
+        ("latest", "'latest' is not a Triton release", "releases are YY.MM, from 22.01 to 26.09"),
+        ("24.1", "'24.1' is not a Triton release", "releases are YY.MM, from 22.01 to 26.09"),
+        ("24.13", "'24.13' is not a Triton release", "releases are YY.MM, from 22.01 to 26.09"),
+        ("24.00", "'24.00' is not a Triton release", "releases are YY.MM, from 22.01 to 26.09"),
+        ("", "'' is not a Triton release", "releases are YY.MM, from 22.01 to 26.09"),
+        ("24.10\n", "'24.10\\n' is not a Triton release", "releases are YY.MM, from 22.01 to 26.09"),
         ("24.10-py3", "'24.10-py3' is not a Triton release", "give the release alone: 24.10"),
         ("2.51.0", "'2.51.0' is not a Triton release", "Triton 2.51.0 is in release 24.10"),
         ("v2.59.1", "'v2.59.1' is not a Triton release", "Triton 2.59.1 is in release 25.07"),
-        ("21.12", "release 21.12 is older than the catalog", "the catalog has 22.01 to 26.08"),
-        ("00.01", "release 00.01 is older than the catalog", "the catalog has 22.01 to 26.08"),
+        ("21.12", "release 21.12 is older than the catalog", "the catalog has 22.01 to 26.09"),
+        ("00.01", "release 00.01 is older than the catalog", "the catalog has 22.01 to 26.09"),
     ],
 )
 def test_what_is_no_release(version: str, message: str, hint: str) -> None:
@@ -194,8 +200,13 @@ def test_references_of_variants() -> None:
 
 def test_variants_of_a_release() -> None:
     assert catalog.release("22.01").variants == ("full", "min", "sdk")
-    assert catalog.release("23.09").variants == ("full", "min", "sdk")
-    assert catalog.release("23.10").variants == ("full", "min", "sdk", "vllm", "trtllm")
+    assert catalog.release("22.02").variants == ("full", "min", "sdk")
+    assert (
+        catalog.release("22.03").variants == catalog.release("23.09").variants == ("full", "min", "sdk", "pyt", "tf2")
+    )
+    assert catalog.release("23.10").variants == ("full", "min", "sdk", "vllm", "trtllm", "pyt", "tf2")
+    assert catalog.release("24.12").variants[-4:] == ("pyt", "tf2", "igpu", "igpu-sdk")
+    assert not {"pyt", "tf2"} & {*catalog.release("25.01").variants}
     assert catalog.release("23.12").variants[-4:] == ("pyt", "tf2", "igpu", "igpu-sdk")
     assert "trtllm" not in catalog.release("26.08").variants
 
@@ -210,15 +221,15 @@ def test_variants_of_a_release() -> None:
             "a",
             InvalidInputError,
             "release 23.09 is not known to have a 'vllm' image",
-            "it is in 23.10 to 26.08; to name an image: --image full,REF",
+            "it is in 23.10 to 26.09; to name an image: --image full,REF",
         ),
         (
-            "24.10",
+            "25.01",
             "tf2",
             "a",
             InvalidInputError,
-            "release 24.10 is not known to have a 'tf2' image",
-            "it is in 23.12; to name an image: --image full,REF",
+            "release 25.01 is not known to have a 'tf2' image",
+            "it is in 22.03 to 24.12; to name an image: --image full,REF",
         ),
         (
             "24.10",
@@ -257,7 +268,11 @@ def test_environment(version: str, gpu: bool) -> None:
     written = {name: places.get(value, value) for name, value in fact(RANGES[f"env_common[{_flavour(gpu)}]"], version)}
     assert written.pop("DEBIAN_FRONTEND")  # compose.py leaves it in the image
     assert written.pop("NVIDIA_BUILD_ID")
-    assert recipe.env_from_full == {"NVIDIA_BUILD_ID": "label:com.nvidia.build.id"}
+    known = not gpu or FACT[version]["dcgm_version"] is not None
+    assert recipe.env_from_full == {
+        "NVIDIA_BUILD_ID": "label:com.nvidia.build.id",
+        **({} if known else {"DCGM_VERSION": "env:DCGM_VERSION"}),
+    }
     env = dict(recipe.env)
     assert env.pop("DCGM_VERSION", None) == (FACT[version]["dcgm_version"] if gpu else None)
     assert list(env.items()) == list(written.items())
@@ -309,7 +324,7 @@ def test_packages_of_every_image_from_nvidia(version: str, gpu: bool, packages: 
 def test_dcgm(version: str, arch: str) -> None:
     recipe, found = catalog.recipe(version, arch=arch), fact(RANGES["dcgm"], version)
     assert recipe.dcgm is not None
-    wanted = [name.replace("{dcgm}", FACT[version]["dcgm_version"]) for name in found["packages"]]
+    wanted = pinned(found["packages"], version)
     assert list(recipe.dcgm.pinned()) == wanted
     assert recipe.dcgm.recommends == (version < "25.08")
     folder = {"x86_64": "x86_64", "aarch64": "sbsa"}[arch]
@@ -505,9 +520,11 @@ def test_images_that_hold_a_component() -> None:
         **dict.fromkeys(
             ["checksum", "dali", "fil", "identity", "local", "openvino", "redis", "repeat", "square"], "full"
         ),
-        **dict.fromkeys(["onnxruntime", "pytorch", "tensorflow", "tensorrt"], "full igpu"),
-        "ensemble": "full vllm trtllm igpu",
-        "python": "full vllm trtllm igpu",
+        **dict.fromkeys(["onnxruntime", "tensorrt"], "full igpu"),
+        "ensemble": "full vllm trtllm pyt tf2 igpu",
+        "python": "full vllm trtllm pyt tf2 igpu",
+        "pytorch": "full pyt igpu",
+        "tensorflow": "full tf2 igpu",
         "tensorrtllm": "trtllm",
         "vllm": "vllm",
     }
@@ -531,7 +548,7 @@ def test_versions_of_components() -> None:
 
 
 def test_every_component_is_described_in_a_line_and_no_alias_is_a_name() -> None:
-    for version in ("22.01", "24.10", "26.08"):
+    for version in ("22.01", "24.10", "26.09"):
         found = catalog.components(version)
         for item in found:
             assert item.description.isprintable()
@@ -670,8 +687,8 @@ AMISS = [
     ),
     ("repoagent", "redis", "24.10", "unknown repository agent 'redis'", "it is a cache: --cache redis"),
     ("backends", "python", "24.10", "unknown kind of component 'backends'", "did you mean 'backend'?"),
-    ("cache", "redis", "23.05", "release 23.05 has no cache 'redis'", "redis is in 23.06 to 26.08"),
-    ("cache", "local", "22.12", "release 22.12 has no cache 'local'", "local is in 23.03 to 26.08"),
+    ("cache", "redis", "23.05", "release 23.05 has no cache 'redis'", "redis is in 23.06 to 26.09"),
+    ("cache", "local", "22.12", "release 22.12 has no cache 'local'", "local is in 23.03 to 26.09"),
     (
         "backend",
         "tensorflow1",
@@ -798,7 +815,7 @@ def test_an_entry_of_ones_own() -> None:
         name="whisper",
         directory="backends/whisper",
         first="24.06",
-        last="26.08",
+        last="26.09",
         platforms=("linux/amd64",),
         gpu=True,
         cpu=False,

@@ -38,7 +38,7 @@ def test_components_as_a_table() -> None:
     code, output, error = run("components", "--container-version", "24.10", "--platform", "linux/arm64")
     assert (code, error) == (0, "")
     rows = {line.split()[1]: line for line in output.splitlines()}
-    assert rows["onnxruntime"].split()[:5] == ["backend", "onnxruntime", "22.01", "to", "26.08"]
+    assert rows["onnxruntime"].split()[:5] == ["backend", "onnxruntime", "22.01", "to", "26.09"]
     assert "onnx, ort" in rows["onnxruntime"]
     assert rows["redis"].startswith("cache")
     assert "in trtllm images alone" in rows["tensorrtllm"]
@@ -52,7 +52,7 @@ def test_components_as_json() -> None:
     assert (record["container_version"], record["triton_version"], record["gpu"]) == ("24.10", "2.51.0", False)
     assert record["images"]["full"] == "nvcr.io/nvidia/tritonserver:24.10-py3"
     found = {(c["kind"], c["name"]): c for c in record["components"]}
-    assert found["backend", "onnxruntime"]["releases"] == ["22.01", "26.08"]
+    assert found["backend", "onnxruntime"]["releases"] == ["22.01", "26.09"]
     assert ("backend", "tensorrt") not in found
 
 
@@ -60,13 +60,13 @@ def test_components_of_a_release_that_is_none() -> None:
     assert run("components", "--container-version", "24.13") == (
         2,
         "",
-        "tritonbuild: '24.13' is not a Triton release\nhint: releases are YY.MM, from 22.01 to 26.08\n",
+        "tritonbuild: '24.13' is not a Triton release\nhint: releases are YY.MM, from 22.01 to 26.09\n",
     )
 
 
 def test_components_of_a_newer_release_are_a_guess_and_said_to_be() -> None:
     code, output, error = run("components", "--container-version", "30.01")
-    assert (code, error) == (0, "tritonbuild: release 30.01 is newer than the catalog: taken to be like 26.08\n")
+    assert (code, error) == (0, "tritonbuild: release 30.01 is newer than the catalog: taken to be like 26.09\n")
     assert "onnxruntime" in output
 
 
@@ -208,7 +208,7 @@ def test_vllm_takes_its_image_and_says_so() -> None:
 def test_render_to_stdout_a_file_and_a_folder(tmp_path: Path) -> None:
     code, text, error = run("render", "--backend", "python")
     assert (code, error) == (0, "")
-    assert text.startswith("# Triton Inference Server 26.08 with backend python.\n")
+    assert text.startswith("# Triton Inference Server 26.09 with backend python.\n")
     for place, path in ((tmp_path / "a", tmp_path / "a"), (tmp_path, tmp_path / "Dockerfile.compose")):
         assert run("render", "--backend", "python", "--output", str(place)) == (0, f"{path}\n", "")
         assert path.read_text() == text

@@ -103,7 +103,7 @@ def test_a_python_based_backend_brings_python() -> None:
 
 def test_a_release_newer_than_the_catalog_is_taken_and_said() -> None:
     composition = Composition(backends=("python",), container_version="30.01")
-    assert composition.notes == ("release 30.01 is newer than the catalog: taken to be like 26.08",)
+    assert composition.notes == ("release 30.01 is newer than the catalog: taken to be like 26.09",)
 
 
 def test_the_newest_release_is_the_default() -> None:

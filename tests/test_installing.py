@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import pytest
 
-from tests.test_catalog import EVERY_RELEASE, FACT, FLAVOURS, PLATFORMS, RANGES, fact
+from tests.test_catalog import EVERY_RELEASE, FACT, FLAVOURS, PLATFORMS, RANGES, fact, pinned
 from tests.test_recipe import without_scripts
 from tritonbuild.catalog import BUILTIN
 from tritonbuild.composition import Composition
@@ -89,10 +89,9 @@ def test_packages(version: str, gpu: bool, arch: str) -> None:
 @ARCHITECTURES
 def test_nvidias_packages(version: str, gpu: bool, arch: str) -> None:
     found, dcgm = written(version, gpu, arch), fact(RANGES["dcgm"], version)
-    pinned = [name.replace("{dcgm}", FACT[version]["dcgm_version"]) for name in dcgm["packages"]]
     more = [*(["libcufft-11-8"] if version == "23.01" and gpu else [])]
     more += ["libnvshmem3-cuda-13"] if version in {"25.10", "25.11"} else []
-    assert set(found.packages("nvidia")) == {*more, *(pinned if gpu else [])}
+    assert set(found.packages("nvidia")) == {*more, *(pinned(dcgm["packages"], version) if gpu else [])}
     if gpu:
         repository = dcgm["repo"].replace("{x86_64|sbsa}", {"x86_64": "x86_64", "aarch64": "sbsa"}[arch])
         assert found.packages("repository") == [repository]
@@ -122,7 +121,7 @@ def test_environment(version: str, gpu: bool, arch: str) -> None:
     del wanted["DEBIAN_FRONTEND"], wanted["NVIDIA_BUILD_ID"]
     # not without tensorflow, which is not chosen
     wanted = {name: value for name, value in wanted.items() if not name.startswith("TF_")}
-    wanted |= {"DCGM_VERSION": FACT[version]["dcgm_version"]} if gpu else {}
+    wanted |= {"DCGM_VERSION": FACT[version]["dcgm_version"]} if gpu and FACT[version]["dcgm_version"] else {}
     wanted |= dict(fact(RANGES["python.env"], version) or [])
     added = {} if gpu else {"TRITON_SERVER_CPU_ONLY": "1", "NVIDIA_CPU_ONLY": "1"}
     paths = {name: env.pop(name) for name in ("LD_LIBRARY_PATH", "PYTHONPATH") if name in env}
@@ -246,7 +245,7 @@ IDS = [f"{runtime}-{'gpu' if gpu else 'cpu'}-{arch}-{'-'.join(names)}" for runti
 def without_versions(text: str, version: str) -> list[str]:
     """Return a Containerfile's lines with what differs in any release left out."""
     for found, name in ((FACT[version]["triton_version"], "TRITON"), (FACT[version]["dcgm_version"], "DCGM")):
-        text = text.replace(found, f"<{name}>")
+        text = text.replace(found, f"<{name}>") if found else text
     # an argument of a script on each line, so that a change shows
     text = re.sub(r"(?m)^( +&& /bin/sh .*)$", lambda found: found[1].replace("' '", "'\n        '"), text)
     return text.replace(version, "<RELEASE>").splitlines()
