@@ -283,7 +283,7 @@ def test_an_entry_outside(bench: Bench, tmp_path: Path) -> None:
     request = tiny.request(f"oci:{layout}:{tiny.FULL}", f"oci:{layout}:{tiny.BASE}", "a")
     done = bench.run(request, f"--output=type=oci-layout,dest={tmp_path / 'out'}")
     assert done.code == 1
-    assert "has an entry outside of its root: 'opt/../'" in done.err
+    assert "has an entry outside of its root: 'opt/../../'" in done.err
 
 
 def test_absolute_links_stay_inside(bench: Bench, tmp_path: Path) -> None:
@@ -325,7 +325,10 @@ def test_a_device(chosen: str, kind: bytes, bench: Bench, tmp_path: Path) -> Non
     done = bench.run(request, f"--output=type=oci-layout,dest={tmp_path / 'out'}")
     assert done.code == (1 if chosen == "a" else 0), done.err
     if chosen == "a":
-        assert "error: 'opt/tritonserver/backends/a/device' is a device, which no layer here may have" in done.err
+        assert (
+            "error: 'opt/tritonserver/backends/a/device' is a device or a FIFO, which a new layer cannot hold"
+            in done.err
+        )
         assert not (tmp_path / "out" / "index.json").exists()
 
 
@@ -339,7 +342,7 @@ def test_a_bomb(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     blob = Descriptor(media_type="", digest=layer.digest, size=layer.size)
     path = tmp_path / "blobs" / layer.digest[7:]
     with pytest.raises(TritonBuildError, match="the layer is damaged: it unpacks to more than 200 times its size"):
-        indexing.read(blob, chunks(path), what="the layer")
+        indexing.index_layer(blob, chunks(path), what="the layer")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.tiny import images as tiny
 from tritonbuild.errors import TritonBuildError
-from tritonbuild.layers import indexing, layerindex, reading
+from tritonbuild.layers import indexfile, indexing, reading
 from tritonbuild.layers.headers import checksum
 from tritonbuild.layers.reading import Layer
 from tritonbuild.layers.scan import Scanner
@@ -67,25 +67,25 @@ def test_a_scan_finds_what_tarfile_finds(entries: list[tuple[tarfile.TarInfo, by
     content = archive(entries, form)
     columns = scanned(content, step).columns
     with tarfile.open(fileobj=io.BytesIO(content)) as tar:
-        there = [*tar]
-    assert columns.paths == ["/".join(p for p in one.name.split("/") if p not in {"", "."}) for one in there]
-    for place, one in enumerate(there):
-        assert columns.numbers["size"][place] == one.size
-        assert columns.numbers["uid"][place] == one.uid
-        assert columns.numbers["gid"][place] == one.gid
-        assert columns.numbers["mode"][place] == one.mode
-        assert columns.numbers["mtime"][place] == int(one.mtime)
-        assert columns.targets.get(place, "") == one.linkname
+        expected = [*tar]
+    assert columns.paths == ["/".join(p for p in one.name.split("/") if p not in {"", "."}) for one in expected]
+    for number, one in enumerate(expected):
+        assert columns.numbers["size"][number] == one.size
+        assert columns.numbers["uid"][number] == one.uid
+        assert columns.numbers["gid"][number] == one.gid
+        assert columns.numbers["mode"][number] == one.mode
+        assert columns.numbers["mtime"][number] == int(one.mtime)
+        assert columns.targets.get(number, "") == one.linkname
         if one.isreg():
-            assert columns.numbers["offset"][place] == one.offset_data
+            assert columns.numbers["offset"][number] == one.offset_data
 
 
 @settings(max_examples=60, deadline=None)
 @given(members(), st.data())
 def test_a_scan_of_damage_ends_or_raises(entries: list[tuple[tarfile.TarInfo, bytes]], data: st.DataObject) -> None:
     content = bytearray(archive(entries, tarfile.PAX_FORMAT))
-    place = data.draw(st.integers(0, len(content) - 1))
-    content[place] ^= data.draw(st.integers(1, 255))
+    position = data.draw(st.integers(0, len(content) - 1))
+    content[position] ^= data.draw(st.integers(1, 255))
     try:
         scanned(bytes(content), 700)
     except TritonBuildError as error:
@@ -97,7 +97,7 @@ def test_the_checksum_of_a_header(header: bytes) -> None:
     assert checksum(header) == sum(header[:148]) + sum(header[156:]) + 8 * 32
 
 
-@pytest.mark.parametrize("name", ["../x", "a/../../x", "/../x", "a/.."])
+@pytest.mark.parametrize("name", ["../x", "a/../../x", "/../x", "a/../../b"])
 def test_a_name_outside(name: str) -> None:
     with pytest.raises(TritonBuildError, match="outside of its root"):
         scanned(archive([(tarfile.TarInfo(name), b"")], tarfile.PAX_FORMAT), 512)
@@ -114,7 +114,7 @@ def test_an_archive_that_ends_early() -> None:
     member = tarfile.TarInfo("x")
     member.size = 1000
     content = archive([(member, bytes(1000))], tarfile.PAX_FORMAT)
-    with pytest.raises(TritonBuildError, match="the archive in it ends early"):
+    with pytest.raises(TritonBuildError, match="its tar ends early"):
         scanned(content[:900], 512)
 
 
@@ -162,21 +162,21 @@ def test_pieces_are_read_from_the_middle(form: str, monkeypatch: pytest.MonkeyPa
     }[form]()
     origin = Memory(blob)
     descriptor = Descriptor(media_type="", digest=digest_of(blob), size=len(blob))
-    index, late = indexing.read(descriptor, origin.read(descriptor, 0, len(blob)), what="the layer")
+    index, late = indexing.index_layer(descriptor, origin.read(descriptor, 0, len(blob)), what="the layer")
     assert late == ()
-    assert layerindex.from_bytes(layerindex.to_bytes(index), what="x") == index
+    assert indexfile.from_bytes(indexfile.to_bytes(index), what="x") == index
     if form in {"gzip", "members"}:
         assert len(index.points) > 3
     origin.moved = 0
     layer = Layer(blob=descriptor, origin=origin, index=index)
-    places = [
-        place for place, path in enumerate(index.paths) if path in {"folder/file3", "folder/file4", "folder/file8"}
+    numbers = [
+        number for number, path in enumerate(index.paths) if path in {"folder/file3", "folder/file4", "folder/file8"}
     ]
-    wanted = [(index.entry(place).offset, index.entry(place).size) for place in places]
+    wanted = [(index.entry(number).offset, index.entry(number).size) for number in numbers]
     found: dict[int, bytes] = {}
-    for number, piece in reading.read(layer, wanted):
+    for number, piece in reading.read_ranges(layer, wanted):
         found[number] = found.get(number, b"") + piece
-    assert [found[number] for number in range(3)] == [files[index.paths[place]] for place in places]
+    assert [found[number] for number in range(3)] == [files[index.paths[number]] for number in numbers]
     if form != "zstd":
         assert origin.moved < len(blob) * 0.75
 
@@ -185,12 +185,12 @@ def test_an_altered_piece_is_not_passed_on(monkeypatch: pytest.MonkeyPatch) -> N
     content, _ = big_tar()
     blob = gzip.compress(content, 1)
     descriptor = Descriptor(media_type="", digest=digest_of(blob), size=len(blob))
-    index, _ = indexing.read(descriptor, Memory(blob).read(descriptor, 0, len(blob)), what="the layer")
+    index, _ = indexing.index_layer(descriptor, Memory(blob).read(descriptor, 0, len(blob)), what="the layer")
     altered = bytearray(blob)
     altered[len(blob) // 2] ^= 1
     layer = Layer(blob=descriptor, origin=Memory(bytes(altered)), index=index)
-    with pytest.raises(TritonBuildError, match="are not what they were"):
-        for _ in reading.read(layer, [(512, 80_000_000)]):
+    with pytest.raises(TritonBuildError, match="have another digest"):
+        for _ in reading.read_ranges(layer, [(512, 80_000_000)]):
             pass
 
 
@@ -198,7 +198,7 @@ def test_the_digest_is_checked() -> None:
     blob = gzip.compress(archive([(_member("x", b"y"), b"y")], tarfile.PAX_FORMAT))
     other = Descriptor(media_type="", digest=f"sha256:{hashlib.sha256(b'').hexdigest()}", size=len(blob))
     with pytest.raises(TritonBuildError, match="the layer is damaged: its digest is sha256:"):
-        indexing.read(other, [blob], what="the layer")
+        indexing.index_layer(other, [blob], what="the layer")
 
 
 @pytest.mark.parametrize("from_the_end", [8, 1])
@@ -207,8 +207,8 @@ def test_a_gzip_of_another_checksum(from_the_end: int) -> None:
     content[-from_the_end] ^= 1
     blob = _members_of_gzip(b"") + bytes(content) + gzip.compress(b"")
     descriptor = Descriptor(media_type="", digest=digest_of(blob), size=len(blob))
-    with pytest.raises(TritonBuildError, match="the layer is damaged: what is compressed in it has another checksum"):
-        indexing.read(descriptor, [blob[at : at + 1] for at in range(len(blob))], what="the layer")
+    with pytest.raises(TritonBuildError, match="the layer is damaged: its gzip checksum does not match"):
+        indexing.index_layer(descriptor, [blob[at : at + 1] for at in range(len(blob))], what="the layer")
 
 
 @pytest.mark.parametrize("spacing", [1, 64])
@@ -218,7 +218,7 @@ def test_a_large_file_can_be_read_from_its_beginning_and_its_end(spacing: int, m
     content = archive([(_member("a", b"a" * 700), b"a" * 700), (_member("b", large), large)], tarfile.PAX_FORMAT)
     blob = gzip.compress(content, 1)
     descriptor = Descriptor(media_type="", digest=digest_of(blob), size=len(blob))
-    index, _ = indexing.read(descriptor, [blob], what="the layer")
+    index, _ = indexing.index_layer(descriptor, [blob], what="the layer")
     end = index.entry(1).offset + len(large)
     assert index.points[0].offset - index.entry(1).offset < 4 << 20
     assert end - index.points[-1].offset < 8 << 20
@@ -230,4 +230,4 @@ def test_a_gzip_that_ends_early() -> None:
     blob = gzip.compress(content, 1)[:-100_000]
     descriptor = Descriptor(media_type="", digest=digest_of(blob), size=len(blob))
     with pytest.raises(TritonBuildError, match="the layer is damaged: it ends early"):
-        indexing.read(descriptor, [blob], what="the layer")
+        indexing.index_layer(descriptor, [blob], what="the layer")

@@ -18,7 +18,7 @@ from tests.replica import layers
 from tests.replica.layers import Tree, file
 from tests.tiny import images as tiny
 from tritonbuild.layers import component as component_layers
-from tritonbuild.layers import indexing, layerindex, splice
+from tritonbuild.layers import indexfile, indexing, splice
 from tritonbuild.layers.component import parent
 from tritonbuild.layers.items import Item, NewLayer, arranged
 from tritonbuild.layers.reading import Layer
@@ -43,7 +43,7 @@ def source(tree: Tree, folder: Path, *, level: int = 0) -> Layer:
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
     blob = Descriptor(media_type="", digest=digest, size=len(content))
     origin = Memory(content)
-    index, _ = indexing.read(blob, origin.read(blob, 0, blob.size), what="the layer")
+    index, _ = indexing.index_layer(blob, origin.read(blob, 0, blob.size), what="the layer")
     return Layer(blob=blob, origin=origin, index=index)
 
 
@@ -80,7 +80,7 @@ def test_a_component_out_of_compressed_bytes(
     tree = big_tree()
     layer = source(tree, tmp_path / "s", level=level)
     new = component(layer)
-    known = component_layers.known(new)
+    known = component_layers.source_of(new)
     assert known is not None
     taken = sum(len(part.content) for part in splice.parts(new, layer) if isinstance(part, splice.Taken))
     assert (taken > 5_000_000) == (spacing < 64 or large < 1 << 10)
@@ -109,7 +109,7 @@ def test_the_same_without_taking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     layer = source(big_tree(), tmp_path / "s")
     new = component(layer)
     done, _ = written(new)
-    monkeypatch.setattr(component_layers, "known", lambda _: None)
+    monkeypatch.setattr(component_layers, "source_of", lambda _: None)
     again, _ = written(new)
     assert (again.diff_id, again.unpacked) == (done.diff_id, done.unpacked)
 
@@ -121,10 +121,10 @@ def test_how_a_blob_comes_makes_no_difference(tmp_path: Path, monkeypatch: pytes
     found = set()
     for step in (1 << 20, 100_003, 5_000_011):
         origin = Memory(content, step)
-        index, _ = indexing.read(layer.blob, origin.read(layer.blob, 0, layer.blob.size), what="the layer")
+        index, _ = indexing.index_layer(layer.blob, origin.read(layer.blob, 0, layer.blob.size), what="the layer")
         assert len(index.points) > 4
         _, packed = written(component(Layer(blob=layer.blob, origin=origin, index=index)))
-        found.add((layerindex.to_bytes(index), packed))
+        found.add((indexfile.to_bytes(index), packed))
     assert len(found) == 1
 
 
@@ -137,7 +137,7 @@ def test_a_source_is_read_once(tmp_path: Path) -> None:
     layer = source(tree, tmp_path / "s")
     view = View([layer])
     new = arranged("runtime", [view.item(path) for path in view], Parents())
-    assert component_layers.known(new) is None
+    assert component_layers.source_of(new) is None
     layer.origin.moved = 0  # type: ignore[attr-defined]  # it is a blob in memory
     _, packed = written(new)
     assert layer.origin.moved == layer.blob.size  # type: ignore[attr-defined]
@@ -170,7 +170,7 @@ def test_hard_links_long_names_and_odd_owners(tmp_path: Path) -> None:
     }
     layer = source(tree, tmp_path / "s")
     new = component(layer)
-    assert component_layers.known(new) is not None
+    assert component_layers.source_of(new) is not None
     _, packed = written(new)
     with tarfile.open(fileobj=io.BytesIO(gzip.decompress(packed))) as tar:
         found = {member.name: member for member in tar}

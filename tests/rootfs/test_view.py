@@ -41,7 +41,7 @@ def layer_of(changes: Sequence[Change]) -> Layer:
     blob = gzip.compress(out.getvalue())
     descriptor = Descriptor(media_type="", digest=digest_of(blob), size=len(blob))
     origin = Memory(blob)
-    index, _ = indexing.read(descriptor, [blob], what="a layer")
+    index, _ = indexing.index_layer(descriptor, [blob], what="a layer")
     return Layer(blob=descriptor, origin=origin, index=index)
 
 

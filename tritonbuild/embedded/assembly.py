@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from tritonbuild.layers.component import parent as server_folder
 from tritonbuild.layers.entry import FOLDER, Entry
-from tritonbuild.layers.items import Item, NewLayer, arranged, made, pseudo_index
-from tritonbuild.layers.layerindex import Columns
+from tritonbuild.layers.items import Item, NewLayer, arranged, generated, index_of
 from tritonbuild.layers.reading import Layer
 from tritonbuild.oci.descriptors import Descriptor
 from tritonbuild.rootfs.view import View
@@ -57,7 +56,7 @@ class Assembly:
         real = self.base.resolve(path)
         entry = self.base.entry(real) if real is not None else None
         mode, gid = (entry.mode, entry.gid) if entry else (0o644, 0)
-        return made(real or path, content, mode=mode, mtime=self.created, gid=gid)
+        return generated(real or path, content, mode=mode, mtime=self.created, gid=gid)
 
     def parent(self, path: str) -> Item:
         """Return the item of the folder *path*: the base's, that of a new layer, or full's."""
@@ -85,12 +84,8 @@ class Assembly:
 
     def composed(self) -> View:
         """Return the files of the base and the new layers together."""
-        entries, elves = pseudo_index([*self.items.values()])
-        columns = Columns()
-        for entry in entries:
-            columns.add(entry)
         blob = Descriptor(media_type="", digest="", size=0)
-        return View([*self.base.layers, Layer(blob=blob, origin=_Nowhere(), index=columns.index(elves=elves))])
+        return View([*self.base.layers, Layer(blob=blob, origin=_Nowhere(), index=index_of(self.items.values()))])
 
 
 class _Nowhere:

@@ -133,7 +133,7 @@ class Builder:
             if known is not None:
                 return known
             what = f"layer {blob.digest[:19]} of {image.name}"
-            found, late = indexing.read(blob, image.origin.read(blob, 0, blob.size), what=what)
+            found, late = indexing.index_layer(blob, image.origin.read(blob, 0, blob.size), what=what)
             if late:
                 found = reading.complete(Layer(blob=blob, origin=image.origin, index=found), late)
             self.cache.keep_index(found)

@@ -1,13 +1,13 @@
-"""The layer of a component: its bytes are known from its source layer before it is written.
+"""The layer of a component: its digest is computed while its source layer is indexed, before it is written.
 
-The invariant: for a component whose entries stand together in a source layer, the tar that `tarstream` writes is
+The invariant: for a component whose entries are contiguous in a source layer, the tar that `tarstream` writes is
 
     headers(entry) of each folder in `parents`, then for each entry of the source, in its order,
-    headers(owned(entry)) and the content, padded to whole blocks; then two empty blocks.
+    headers(as_root(entry)) and the content, padded to whole blocks; then two empty blocks.
 
-`Watch` computes the digest, CRC-32 and size of exactly these bytes while the source layer is indexed; `known` accepts
-a new layer only if its items are exactly these entries in this order. `splice` then copies compressed bytes from the
-source and trusts the sums. `LAYER_FORMAT` covers both sides: it is part of the index's magic and of the layer's key.
+`ComponentSums` computes the digest, CRC-32 and size of exactly these bytes; `source_of` accepts a new layer only if its
+items are exactly these entries in this order. `splice` then copies compressed bytes from the source layer and trusts
+the sums. `LAYER_FORMAT` covers both sides: it is part of the magic of an index file and of the key of a layer.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ FOLDER_OF: Final = re.compile(r"(opt/tritonserver/(?:backends|repoagents|caches)
 _PLAIN: Final = frozenset({FILE, FOLDER, HARD_LINK, SYMLINK})
 _UNDERWAY: Final = 8
 _BATCH: Final = 1 << 20
-"""Bytes that are handed to the thread at once."""
+"""Bytes that the thread gets at once."""
 
 
 def parent(path: str) -> Entry:
-    """Return the entry of a folder that leads to the server's files: the same whatever the images."""
+    """Return the entry of a folder above the server's files: equal for all source images."""
     return Entry(path=path, kind=FOLDER, mode=0o755, uid=0, gid=0, mtime=0, size=0, offset=0)
 
 
 def parents(folder: str) -> Iterator[Entry]:
-    """Yield the entries of the folders that lead to *folder*, the highest first."""
+    """Yield the entries of the folders above *folder*, the highest first."""
     parts = folder.split("/")
     for number in range(1, len(parts)):
         yield parent("/".join(parts[:number]))
 
 
-def owned(entry: Entry) -> Entry:
-    """Return *entry* as the server's files are written: root's."""
+def as_root(entry: Entry) -> Entry:
+    """Return *entry* with root as its owner, like all files of the server in new layers."""
     return attrs.evolve(entry, uid=0, gid=0)
 
 
@@ -67,8 +67,8 @@ class _Running:
             self.size += len(piece)
 
 
-class Watch:
-    """Computes the digests of components' layers; to be used as a context, for its thread."""
+class ComponentSums:
+    """An observer of a scanner that computes the sums of components' layers; a context, because it has a thread."""
 
     def __init__(self) -> None:
         self.wants = False
@@ -81,8 +81,8 @@ class Watch:
         self._thread = ThreadPoolExecutor(1)
         self._underway: deque[Future[Any]] = deque()
 
-    def __enter__(self) -> Watch:  # noqa: PYI034 - nothing inherits from it, and Self is of Python 3.11
-        """Return this."""
+    def __enter__(self) -> ComponentSums:  # noqa: PYI034 - nothing inherits from it, and Self is of Python 3.11
+        """Return the observer."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -102,8 +102,8 @@ class Watch:
         while len(self._underway) > _UNDERWAY:
             self._underway.popleft().result()
 
-    def entry(self, place: int, entry: Entry) -> None:
-        """Take an entry: the folder's own, or one that ends it."""
+    def entry(self, number: int, entry: Entry) -> None:
+        """Take an entry, which belongs to a component's folder or ends one."""
         self._pad()
         match = FOLDER_OF.fullmatch(entry.path)
         folder = match[1] if match else ""
@@ -113,7 +113,7 @@ class Watch:
             if folder in self._found or entry.path != folder or entry.kind != FOLDER:
                 self._broken.add(folder)
             else:
-                self._running = _Running(folder, place)
+                self._running = _Running(folder, number)
                 for above in parents(folder):
                     self._add(headers(above))
         self.wants = False
@@ -121,8 +121,8 @@ class Watch:
             if entry.kind not in _PLAIN:
                 self._broken.add(folder)
                 return
-            self._running.last = place
-            self._add(headers(owned(entry)))
+            self._running.last = number
+            self._add(headers(as_root(entry)))
             if entry.kind == FILE and entry.size:
                 self.wants = True
                 self._padding = -entry.size % BLOCK
@@ -150,24 +150,22 @@ class Watch:
         self._running = None
 
     def close(self) -> dict[str, FolderSums]:
-        """Return what was found, by folder."""
+        """Return the sums by folder, of those folders whose entries are contiguous."""
         self._pad()
         self._end()
         return {folder: sums for folder, sums in self._found.items() if folder not in self._broken}
 
 
 @attrs.frozen
-class Known:
-    """A layer of which the digest is known, with the only source layer it has."""
+class ComponentSource:
+    """The source layer of a component's new layer, and the sums of the new layer."""
 
-    source: Layer
+    layer: Layer
     sums: FolderSums
-    above: int
-    """How many folders that lead to the component stand before its own entries."""
 
 
-def known(layer: NewLayer) -> Known | None:
-    """Return what is known of a layer beforehand; None unless it is a component's, out of one source layer."""
+def source_of(layer: NewLayer) -> ComponentSource | None:
+    """Return the source of a component's layer; None for another layer, or if the invariant does not hold."""
     sources = {item.layer.blob.digest: item.layer for item in layer.items if item.layer is not None and item.entry.size}
     if len(sources) != 1:
         return None
@@ -178,21 +176,18 @@ def known(layer: NewLayer) -> Known | None:
         above = [*parents(folder)]
         if [item.entry for item in layer.items[: len(above)]] != above:
             continue
-        own = layer.items[len(above) :]
-        if len(own) != sums.last - sums.first + 1:
+        items = layer.items[len(above) :]
+        if len(items) != sums.last - sums.first + 1:
             continue
-        if all(_same(item, source, sums.first + number) for number, item in enumerate(own)):
-            return Known(source, sums, len(above))
+        if all(_same(item, source, number) for number, item in enumerate(items, sums.first)):
+            return ComponentSource(source, sums)
     return None
 
 
-def _same(item: Item, source: Layer, place: int) -> bool:
-    if (
-        item.entry.kind == FILE
-        and item.entry.size
-        and (item.layer is None or item.layer.blob.digest != source.blob.digest)
-    ):
+def _same(item: Item, source: Layer, number: int) -> bool:
+    has_content = item.entry.kind == FILE and item.entry.size > 0
+    if has_content and (item.layer is None or item.layer.blob.digest != source.blob.digest):
         return False
-    entry = owned(source.index.entry(place))
-    # Where an entry stands counts for those that have a content.
-    return item.entry == (entry if entry.kind == FILE and entry.size else attrs.evolve(entry, offset=item.entry.offset))
+    entry = as_root(source.index.entry(number))
+    # The offset matters only for entries with a content.
+    return item.entry == (entry if has_content else attrs.evolve(entry, offset=item.entry.offset))

@@ -1,11 +1,11 @@
-"""Restart points in a deflate stream, so that a layer can be read from its middle.
+"""Restart points of a deflate stream, from which a layer can be read without its beginning.
 
-A gzip layer has to be read from its start, since a block refers to the 32 KiB before it and begins at any bit. A
-restart point is the bit at which a block begins, with those 32 KiB. Decompressors for Python do not tell where blocks
-begin, so they are found: the header of a block with its own Huffman codes (nearly all blocks of a layer) has a code
-whose lengths fill the code space exactly, which one bit position in some thousand does by chance. All positions of
-8 KiB are tested at once, with the bits of one large integer each standing for a position; what is left is
-decompressed, and must yield what the whole stream yields there. RFC 1951 describes the format.
+A block of a deflate stream begins at any bit and refers to the 32 KiB before it, so a restart point is the position of
+a block with those 32 KiB. Decompressors for Python do not report where blocks begin; `find` searches for them: the
+header of a block with its own Huffman codes (nearly all blocks of a layer) has a code whose lengths fill the code space
+exactly, which is true by chance for one bit position in some thousand. All positions of 8 KiB are tested at once, each
+by a bit of large integers; the remaining ones are decompressed, and the result is compared with that of the whole
+stream. RFC 1951 describes the format.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ import attrs
 from isal import isal_zlib
 
 WINDOW: Final = 1 << 15
-"""Bytes that a block can refer back to."""
+"""Bytes before a block that it can refer to."""
 
 _LONGEST_HEADER: Final = 17 + 19 * 3
 _CODE_LENGTHS: Final = 19
 _LOOKED: Final = 1 << 13
-"""Bytes of which all positions are tested at once: a block of a layer has some ten thousand."""
+"""Bytes whose positions are tested at once; a block of a layer has some ten thousand bytes."""
 
 _OVERLAP: Final = (_LONGEST_HEADER + 7) // 8
 _TRIED: Final = 2048
 _CONVINCING: Final = 1 << 15
-"""Bytes that have to decompress for a position to count; what they come to is compared later."""
+"""Bytes that must decompress for a position to be accepted; their content is compared later."""
 _NOT_ZERO: Final = re.compile(rb"[^\0]")
 
 
 @attrs.frozen(kw_only=True)
 class Point:
-    """A place at which decompression can begin.
+    """A restart point: a position in a stream from which it can be decompressed.
 
     Attributes:
         byte: Offset in the compressed stream of the byte in which the block begins.
-        bit: The bit of that byte, 0 the lowest.
-        offset: How many bytes the stream has yielded before.
-        window: The last of these, up to 32 KiB.
-        member: Which of the members of a gzip file it is in, the first being 0.
+        bit: Number of the bit in that byte, 0 for the lowest.
+        offset: Offset of the block's content in the uncompressed stream.
+        window: Up to 32 KiB of uncompressed bytes before it.
+        member: Number of the member of a gzip file that has it, from 0.
     """
 
     byte: int
@@ -53,7 +53,7 @@ class Point:
 
 
 def block_starts(piece: bytes) -> Iterator[int]:
-    """Yield the bit positions in *piece* at which a block may begin, in order; one with fixed codes is not found."""
+    """Yield the bit positions in *piece* at which a block may begin, in order; not those of fixed codes."""
     stream = int.from_bytes(piece, "little")
     positions = len(piece) * 8 - _LONGEST_HEADER
     if positions <= 0:
@@ -74,9 +74,9 @@ def block_starts(piece: bytes) -> Iterator[int]:
 
 
 def _stored(stream: int, length: int) -> int:
-    """Return where a block without compression may begin: three zeros, then at a byte its length twice, once inverted.
+    """Return where a stored block may begin: three zeros, and at the next byte its length, plain and inverted.
 
-    There may be zeros up to that byte; the last three of them do as the header.
+    Zeros may fill the bits up to that byte; the last three of them are taken for the header.
     """
     differ = stream ^ (stream >> 16)
     for shift in (1, 2, 4, 8):
@@ -86,47 +86,46 @@ def _stored(stream: int, length: int) -> int:
 
 
 def _complete(bit: list[int], every: int) -> int:
-    """Return where the code for code lengths fills its space: the sum of 128 >> length is 128."""
+    """Return the positions whose code for code lengths fills its space: the sum of 128 >> length is 128."""
     count = bit[13:17]
     total = [0] * 8
     over = 0
     for code in range(_CODE_LENGTHS):
-        used = _at_least(count, code - 3, every) if code > 3 else every  # noqa: PLR2004 - four are always there
-        low, middle, high = (bit[17 + 3 * code + place] & used for place in range(3))
+        used = _at_least(count, code - 3, every) if code > 3 else every  # noqa: PLR2004 - the first four are always used
+        low, middle, high = (bit[17 + 3 * code + digit] & used for digit in range(3))
         lengths = _one_hot(low, middle, high)
         carry = 0
-        for place in range(7):
-            addend, before = lengths[7 - place], total[place]
-            total[place] = before ^ addend ^ carry
+        for digit in range(7):
+            addend, before = lengths[7 - digit], total[digit]
+            total[digit] = before ^ addend ^ carry
             carry = (before & addend) | (carry & (before ^ addend))
         over |= total[7] & carry
         total[7] ^= carry
     rest = over
-    for place in range(7):
-        rest |= total[place]
+    for digit in range(7):
+        rest |= total[digit]
     return total[7] & ~rest
 
 
 def _one_hot(low: int, middle: int, high: int) -> list[int]:
-    """Return for each length 0 to 7 where the three bits spell it."""
+    """Return for each length from 0 to 7 the positions at which three bits are that number."""
     both, neither, first, second = low & middle, ~(low | middle), low & ~middle, middle & ~low
     return [0, first & ~high, second & ~high, both & ~high, high & neither, high & first, high & second, high & both]
 
 
 def _at_least(count: list[int], least: int, every: int) -> int:
-    """Return where the four bits of *count* spell at least *least*."""
+    """Return the positions at which the four bits of *count* are at least *least*."""
     greater, equal = 0, every
-    for place in (3, 2, 1, 0):
-        if least >> place & 1:
-            equal &= count[place]
+    for digit in (3, 2, 1, 0):
+        if least >> digit & 1:
+            equal &= count[digit]
         else:
-            greater |= equal & count[place]
-            equal &= ~count[place]
+            greater |= equal & count[digit]
+            equal &= ~count[digit]
     return greater | equal
 
 
-# Two blocks that hold nothing, of 10 and of 91 bits: with some of them in front, a block that begins at any bit of its
-# byte begins there again.
+# Two empty blocks, of 10 and of 91 bits. Some of them in front let a block begin at the same bit of a byte as before.
 _SHORT: Final = (0b0000000_01_0, 10)
 
 
@@ -168,14 +167,14 @@ _LEADS: Final = tuple(_lead(bit) for bit in range(8))
 
 
 def lead(bit: int) -> tuple[bytes, int]:
-    """Return what stands before a block that begins at that bit of a byte, and the mask of its last byte's bits."""
+    """Return the lead of a block that begins at a bit of a byte: empty blocks, and the mask of their last bits."""
     return _LEADS[bit]
 
 
 def restart(point: Point) -> tuple[isal_zlib.Decompress, bytes, int]:
-    """Return what goes on decompressing at *point*: an object, what to give it first, and how to mask the next byte.
+    """Return a decompressor for the stream from *point* on, with the lead and the mask of `lead`.
 
-    The byte of the stream in which the block begins is to be given as `next byte & ~mask | the lead's last byte`.
+    The first bytes it gets are `joined(lead, mask, stream)`.
     """
     before, mask = _LEADS[point.bit]
     inflater = isal_zlib.decompressobj(wbits=-15, zdict=point.window) if point.window else isal_zlib.decompressobj(-15)
@@ -183,7 +182,7 @@ def restart(point: Point) -> tuple[isal_zlib.Decompress, bytes, int]:
 
 
 def joined(before: bytes, mask: int, stream: bytes) -> bytes:
-    """Return *before* followed by *stream*, which begins inside its first byte."""
+    """Return *before* followed by *stream*, whose first byte has the last bits of *before* in *mask*."""
     if not mask:
         return before + stream
     return before[:-1] + bytes([before[-1] & mask | stream[0] & ~mask & 0xFF]) + stream[1:]
@@ -195,14 +194,14 @@ def find(piece: bytes) -> int | None:
 
 
 def _candidates(piece: bytes) -> Iterator[int]:
-    """Yield what `block_starts` does, looking no further than is asked; a few positions twice."""
+    """Yield the positions of `block_starts` lazily; a few come twice."""
     for start in range(0, len(piece), _LOOKED):
         for position in block_starts(piece[start : start + _LOOKED + _OVERLAP]):
             yield 8 * start + position
 
 
 def _decompresses(piece: bytes, position: int) -> bool:
-    """Whether what follows the bit *position* in *piece* can be decompressed."""
+    """Whether *piece* can be decompressed from the bit *position* on."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS, zdict=bytes(WINDOW))
     before, mask = _LEADS[position % 8]
     first, rest = position // 8, position // 8 + _TRIED

@@ -1,7 +1,7 @@
-"""What the loader reads of an ELF file: names, run paths and versions, out of pieces of the file.
+"""ELF metadata for the dynamic loader: names, run paths and versions, read from pieces of a file.
 
-System V ABI and https://refspecs.linuxfoundation.org/LSB_5.0.0/LSB-Core-generic/LSB-Core-generic/symversion.html;
-nothing but the program headers and what the dynamic section points to is read, as the loader does.
+Sources: System V ABI and https://refspecs.linuxfoundation.org/LSB_5.0.0/LSB-Core-generic/LSB-Core-generic/symversion.html.
+Like the loader, the parser reads the program headers and the tables that the dynamic section points to.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ MAGIC: Final = b"\x7fELF"
 _SMALLEST: Final = 64
 _LONGEST_TABLE: Final = 64 << 20
 _LONGEST_NAME: Final = 4096
-_MOST_RECORDS: Final = 1 << 16
+_MOST_TAGS: Final = 1 << 16
+_MOST_NAMES: Final = 1 << 12
+"""Needed libraries, and versions, of one file at most; the largest real files have a tenth."""
+
 
 _LOAD, _DYNAMIC, _INTERP = 1, 2, 3
 _NEEDED, _STRTAB, _STRSZ, _SONAME, _RPATH, _RUNPATH = 1, 5, 10, 14, 15, 29
@@ -24,26 +27,26 @@ _VERDEF, _VERDEFNUM, _VERNEED, _VERNEEDNUM = 0x6FFFFFFC, 0x6FFFFFFD, 0x6FFFFFFE,
 
 
 class NotThereError(Exception):
-    """A piece of the file that is needed was not kept."""
+    """A piece of the file that the parser needs was not kept."""
 
 
 class BrokenError(Exception):
-    """The file is not one that the loader would take."""
+    """The file is not one that a loader accepts."""
 
 
 @attrs.frozen(kw_only=True)
 class Elf:
-    """What the loader reads of an ELF file.
+    """The metadata of an ELF file.
 
     Attributes:
         bits: 32 or 64.
         machine: The number of the processor (62 is x86-64, 183 is AArch64).
         needed: DT_NEEDED, in order.
-        soname: DT_SONAME; empty without.
-        rpath: DT_RPATH as it is written; empty without. Without effect beside a run path.
-        runpath: DT_RUNPATH as it is written; empty without.
-        interpreter: The loader that a program names.
-        versions_needed: Library -> versions of its symbols that are needed and not weak.
+        soname: DT_SONAME, or empty.
+        rpath: DT_RPATH, or empty. It has no effect beside a run path.
+        runpath: DT_RUNPATH, or empty.
+        interpreter: The loader that a program names, or empty.
+        versions_needed: Libraries, each with the versions of its symbols that are needed and not weak.
         versions: Versions that the file defines.
         dynamic: Whether it has a dynamic section.
     """
@@ -59,27 +62,31 @@ class Elf:
     versions: tuple[str, ...] = ()
     dynamic: bool = False
 
-    def fields(self) -> list[Any]:
-        """Return the values for a file, in the order of the attributes."""
-        return list(attrs.astuple(self, recurse=False))
-
     @classmethod
-    def from_fields(cls, fields: list[Any]) -> Elf:
-        """Return the record of what `fields` gave."""
-        names = [field.name for field in attrs.fields(cls)]
-        values = dict(zip(names, fields, strict=True))
-        values["needed"], values["versions"] = tuple(values["needed"]), tuple(values["versions"])
-        values["versions_needed"] = tuple((name, tuple(found)) for name, found in values["versions_needed"])
-        return cls(**values)
+    def from_row(cls, row: list[Any]) -> Elf:
+        """Return the record with the values of `attrs.astuple`, as JSON gives them back."""
+        bits, machine, needed, soname, rpath, runpath, interpreter, versions_needed, versions, dynamic = row
+        return cls(
+            bits=bits,
+            machine=machine,
+            needed=tuple(needed),
+            soname=soname,
+            rpath=rpath,
+            runpath=runpath,
+            interpreter=interpreter,
+            versions_needed=tuple((name, tuple(found)) for name, found in versions_needed),
+            versions=tuple(versions),
+            dynamic=dynamic,
+        )
 
 
 Read = Callable[[int, int], bytes]
-"""From offset and length to that piece of the file; raises `NotThereError` where it was not kept."""
+"""A function from offset and length to that piece of the file; raises `NotThereError` if it was not kept."""
 
 
 @attrs.frozen(kw_only=True)
 class Header:
-    """The head of an ELF file: its program headers (type, offset, address, size in the file)."""
+    """The header of an ELF file, with its program headers: type, offset, address, size in the file."""
 
     bits: int
     machine: int
@@ -94,7 +101,7 @@ class Header:
         return None
 
     def offset(self, address: int) -> int:
-        """Return where in the file is what will be at *address*."""
+        """Return the offset in the file of the byte that is loaded at *address*."""
         for kind, offset, start, size in self.segments:
             if kind == _LOAD and start <= address < start + size:
                 return offset + address - start
@@ -107,10 +114,10 @@ class Header:
 
 
 def header(read: Read) -> Header:
-    """Return the head of the file.
+    """Return the header of the file.
 
     Raises:
-        BrokenError: It is no ELF file that a loader takes.
+        BrokenError: It is not an ELF file that a loader accepts.
         NotThereError: Its program headers were not kept.
     """
     start = read(0, _SMALLEST)
@@ -119,11 +126,11 @@ def header(read: Read) -> Header:
     bits, order = 32 * start[4], "<" if start[5] == 1 else ">"
     (machine,) = struct.unpack_from(order + "H", start, 18)
     wide = start[4] == 2  # noqa: PLR2004 - ELFCLASS64
-    place, entry, count = struct.unpack_from(order + ("Q14xHH" if wide else "I10xHH"), start, 32 if wide else 28)
+    table_offset, entry, count = struct.unpack_from(order + ("Q14xHH" if wide else "I10xHH"), start, 32 if wide else 28)
     form = order + ("I4xQQ8xQ" if wide else "IIIxxxxI")
-    if entry < struct.calcsize(form) and count:
+    if count and entry != (56 if wide else 32):
         raise BrokenError
-    table = read(place, entry * count)
+    table = read(table_offset, entry * count)
     segments = []
     for number in range(count):
         kind, offset, address, size = struct.unpack_from(form, table, number * entry)
@@ -132,11 +139,11 @@ def header(read: Read) -> Header:
 
 
 def parse(read: Read) -> Elf:
-    """Return what the loader would read of a file.
+    """Return the metadata of a file.
 
     Raises:
-        BrokenError: It is no ELF file that a loader takes.
-        NotThereError: A piece that is needed was not kept.
+        BrokenError: It is not an ELF file that a loader accepts.
+        NotThereError: A piece that the parser needs was not kept.
     """
     try:
         return _parse(read)
@@ -152,7 +159,7 @@ def _parse(read: Read) -> Elf:
         return Elf(bits=head.bits, machine=head.machine, interpreter=program)
     offset, size = head.dynamic
     form = head.order + ("QQ" if head.bits == 64 else "II")  # noqa: PLR2004
-    section = read(offset, min(size, _MOST_RECORDS * struct.calcsize(form)))
+    section = read(offset, min(size, _MOST_TAGS * struct.calcsize(form)))
     tags: dict[int, int] = {}
     needed = []
     for tag, value in struct.iter_unpack(
@@ -162,20 +169,22 @@ def _parse(read: Read) -> Elf:
             break
         if tag == _NEEDED:
             needed.append(value)
+            if len(needed) > _MOST_NAMES:
+                raise BrokenError
         tags[tag] = value
     if _STRTAB not in tags or not 0 < tags.get(_STRSZ, 0) <= _LONGEST_TABLE:
         return Elf(bits=head.bits, machine=head.machine, interpreter=program, dynamic=True)
     strings = read(head.offset(tags[_STRTAB]), tags[_STRSZ])
 
-    def string(place: int) -> str:
-        if not 0 <= place < len(strings):
+    def string(index: int) -> str:
+        if not 0 <= index < len(strings):
             raise BrokenError
-        return _text(strings[place : place + _LONGEST_NAME])
+        return _text(strings[index : index + _LONGEST_NAME])
 
     return Elf(
         bits=head.bits,
         machine=head.machine,
-        needed=tuple(string(place) for place in needed),
+        needed=tuple(string(index) for index in needed),
         soname=string(tags[_SONAME]) if _SONAME in tags else "",
         rpath=string(tags[_RPATH]) if _RPATH in tags else "",
         runpath=string(tags[_RUNPATH]) if _RUNPATH in tags else "",
@@ -191,11 +200,11 @@ def _text(raw: bytes) -> str:
 
 
 def _records(head: Header, tags: dict[int, int], tag: int, read: Read) -> Read | None:
-    """Return a reader of the version records that *tag* points to."""
+    """Return a reader of the version records that *tag* points to, by offset from the first."""
     if tag not in tags:
         return None
     start = head.offset(tags[tag])
-    return lambda place, length: read(start + place, length)
+    return lambda offset, length: read(start + offset, length)
 
 
 def _needed(
@@ -203,30 +212,35 @@ def _needed(
 ) -> tuple[tuple[str, tuple[str, ...]], ...]:
     records = _records(head, tags, _VERNEED, read)
     found: list[tuple[str, tuple[str, ...]]] = []
-    place = 0
-    for _ in range(min(tags.get(_VERNEEDNUM, 0), _MOST_RECORDS) if records else 0):
+    offset = total = 0
+    for _ in range(tags.get(_VERNEEDNUM, 0) if records else 0):
         assert records  # noqa: S101 - for the type checker
-        _, count, name, first, following = struct.unpack(head.order + "HHIII", records(place, 16))
-        versions, inner = [], place + first
+        _, count, name, first, following = struct.unpack(head.order + "HHIII", records(offset, 16))
+        total += 1 + count
+        if total > _MOST_NAMES:
+            raise BrokenError
+        versions, inner = [], offset + first
         for _ in range(count):
             _, flags, _, version, after = struct.unpack(head.order + "IHHII", records(inner, 16))
             if not flags & 2:  # not weak
                 versions.append(string(version))
             inner += after
         found.append((string(name), tuple(versions)))
-        place += following
+        offset += following
     return tuple(found)
 
 
 def _defined(head: Header, tags: dict[int, int], read: Read, string: Callable[[int], str]) -> tuple[str, ...]:
     records = _records(head, tags, _VERDEF, read)
     found = []
-    place = 0
-    for _ in range(min(tags.get(_VERDEFNUM, 0), _MOST_RECORDS) if records else 0):
+    offset = 0
+    for number in range(tags.get(_VERDEFNUM, 0) if records else 0):
         assert records  # noqa: S101 - for the type checker
-        _, _, _, count, _, first, following = struct.unpack(head.order + "HHHHIII", records(place, 20))
+        if number > _MOST_NAMES:
+            raise BrokenError
+        _, _, _, count, _, first, following = struct.unpack(head.order + "HHHHIII", records(offset, 20))
         if count:
-            name, _ = struct.unpack(head.order + "II", records(place + first, 8))
+            name, _ = struct.unpack(head.order + "II", records(offset + first, 8))
             found.append(string(name))
-        place += following
+        offset += following
     return tuple(found)

@@ -1,4 +1,4 @@
-"""An entry of a layer: a file, folder or link, as a tar header describes it."""
+"""An entry of a layer: a file, folder, link or device, as a tar header describes it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 import attrs
 
 FILE, HARD_LINK, SYMLINK, FOLDER = "0", "1", "2", "5"
-"""Kinds of entries, as a tar spells them."""
+"""Kinds of entries: the type flags of a tar header."""
 
 WHITEOUT: Final = ".wh."
 OPAQUE: Final = ".wh..wh..opq"
@@ -16,16 +16,16 @@ OPAQUE: Final = ".wh..wh..opq"
 
 @attrs.frozen(kw_only=True)
 class Entry:
-    """A file, folder, link or device of a layer.
+    """An entry of a layer.
 
     Attributes:
-        path: From the root, without a leading slash.
-        kind: As a tar spells it: "0" is a file.
+        path: From the root, without a leading slash; the root itself is the empty path.
+        kind: The type flag of its tar header.
         mtime: Whole seconds since 1970.
         size: Bytes of a file's content.
-        offset: Where the content begins in the uncompressed layer.
-        target: What a link names.
-        attributes: Extended attributes, by name, base64.
+        offset: Offset of the content in the uncompressed layer.
+        target: The target of a link.
+        attributes: Extended attributes: name -> value in base64.
     """
 
     path: str

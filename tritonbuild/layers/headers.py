@@ -1,6 +1,7 @@
-"""Headers of a tar: the same bytes for equal entries, on every machine and with every Python.
+"""Tar headers of new layers: equal bytes for equal entries, on every machine and with every Python.
 
-ustar, with a pax header in front where that cannot hold what there is; no user names, no fractions of seconds.
+The format is ustar, with a pax header in front where a ustar field is too small. There are no user names and no
+fractions of seconds.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from tritonbuild.errors import TritonBuildError
 from tritonbuild.layers.entry import FILE, FOLDER, HARD_LINK, SYMLINK, Entry
 
 LAYER_FORMAT: Final = 5
-"""The format of the layers written here.
+"""The version of the bytes of new layers.
 
-Raise it whenever the same items would give other bytes: in this module, in the order of `items.arranged` or
-`component`, or in the compression of `writing` and `splice`. Cached layers and indexes of another format are not used.
+Raise it with every change after which equal items give other bytes: in this module, in the order of `items.arranged` or
+`component`, in the compression of `writing` and `splice`. Cached layers and indexes of another version are not used.
 """
 
 BLOCK: Final = 512
@@ -51,8 +52,8 @@ def _header(name: bytes, entry: Entry, kind: bytes, size: int, target: bytes) ->
 
 
 def checksum(header: bytes) -> int:
-    """Return the sum of the bytes of a header, those of its checksum counted as blanks."""
-    # Adler-32's lower half is one more than the sum of all bytes, modulo 65521; those of half a header come to less.
+    """Return the checksum of a header: the sum of its bytes, with blanks in the field of the checksum."""
+    # The lower half of Adler-32 is 1 + the sum of the bytes modulo 65521, and the sum of half a header is smaller.
     halves = header[:148] + b" " * 8 + header[156:256], header[256:]
     return sum((zlib.adler32(half) & 0xFFFF) - 1 for half in halves)
 
@@ -69,10 +70,14 @@ def _pax(records: Iterable[tuple[str, bytes]]) -> bytes:
 
 
 def headers(entry: Entry) -> bytes:
-    """Return what stands before the content of an entry."""
+    """Return the headers of an entry: everything before its content.
+
+    Raises:
+        TritonBuildError: The entry is neither a file nor a folder nor a link.
+    """
     if entry.kind not in _WRITTEN:
         raise TritonBuildError(
-            f"{entry.path!r} is a device, which no layer here may have", hint="use another full image"
+            f"{entry.path!r} is a device or a FIFO, which a new layer cannot hold", hint="use another full image"
         )
     name = entry.path.encode("utf-8", "surrogateescape") + (b"/" if entry.kind == FOLDER else b"")
     target = entry.target.encode("utf-8", "surrogateescape")
@@ -95,5 +100,5 @@ def headers(entry: Entry) -> bytes:
 
 
 def padded(content: bytes) -> bytes:
-    """Return *content* filled up to whole blocks."""
+    """Return *content* with zeros up to the end of its last block."""
     return content + bytes(-len(content) % BLOCK)

@@ -1,16 +1,16 @@
-"""Reading a layer once: everything that planning, and reading parts of it later, needs to know."""
+"""Indexing a layer: one pass over the blob finds everything that planning and later partial reads need."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Final
 
 from tritonbuild.errors import TritonBuildError
 from tritonbuild.layers import deflate
-from tritonbuild.layers.component import Watch
+from tritonbuild.layers.component import ComponentSums
 from tritonbuild.layers.deflate import Point
-from tritonbuild.layers.inflate import Gzip, compression, inflater
+from tritonbuild.layers.inflate import Gzip, Plain, Zstd, compression, inflater
 from tritonbuild.layers.layerindex import Grains, LayerIndex
 from tritonbuild.layers.scan import Scanner
 from tritonbuild.oci.descriptors import Descriptor, broken, verified
@@ -19,21 +19,21 @@ from tritonbuild.threads import ahead, go_on
 CHUNK: Final = 1 << 20
 
 SPACING: Final = 16 << 20
-"""Bytes of a blob between restart points: what is read needlessly at most, when a piece is read later."""
+"""Bytes of a blob between restart points: the most that a later partial read decompresses in vain."""
 
 LARGE: Final = 8 << 20
-"""Bytes from which on a file has restart points near its beginning and its end, and `_FAR` times fewer between."""
+"""Bytes from which a file has restart points near its beginning and its end, and `_FAR` times fewer between."""
 
 _FAR: Final = 4
 _PAUSE: Final = 4 << 20
-"""Bytes of a blob after which a restart point is looked for again, where none was found."""
+"""Bytes of a blob after a vain search for a restart point until the next search."""
 
 _SEARCHED: Final = 1 << 18
 _COMPARED: Final = 1 << 18
 
 _LARGEST: Final = 16 << 30
 _MOST_EXPANSION: Final = 200
-"""No layer of files comes near; one that does is made to fill a disk."""
+"""Both limits together: real layers stay far below, and one that exceeds them is meant to fill a disk."""
 
 _KEPT: Final = re.compile(
     r"etc/(?:passwd|group|shadow|gshadow|ld\.so\.conf|ld\.so\.conf\.d/[^/]+|os-release|lsb-release)"
@@ -43,16 +43,16 @@ _KEPT: Final = re.compile(
 
 
 def keep(path: str) -> bool:
-    """Whether the content of the file *path* is part of an index: what planning and the bill of materials read."""
+    """Whether an index keeps the content of the file *path*: planning or the bill of materials reads it."""
     return _KEPT.fullmatch(path) is not None
 
 
 class _Points:
-    """Finds restart points while a blob is decompressed.
+    """A finder of restart points while a blob is decompressed.
 
     Args:
-        gzip: What decompresses it.
-        scanner: What reads the tar in it.
+        gzip: The decompressor of the blob.
+        scanner: The scanner of the tar in it.
     """
 
     def __init__(self, gzip: Gzip, scanner: Scanner) -> None:
@@ -66,7 +66,7 @@ class _Points:
         self._tail = b""
 
     def _wanted(self, start: int) -> bool:
-        """Whether there is to be a point at *start* in the blob."""
+        """Whether a point is wanted at *start* in the blob."""
         if start < self._pause or not self.gzip.inside:
             return False
         size, left = self.scanner.file
@@ -81,13 +81,13 @@ class _Points:
         return first or left < 2 * self._yielded
 
     def pieces(self, chunk: bytes, start: int) -> Iterator[bytes]:
-        """Yield what *chunk*, at *start* in the blob, comes to."""
+        """Decompress *chunk*, which is at *start* in the blob."""
         wanted, before = self._wanted(start), self.offset
         yield from self._pointed(chunk, start) if wanted else self._counted(chunk)
         self._yielded = self.offset - before
 
     def _pointed(self, chunk: bytes, start: int) -> Iterator[bytes]:
-        """Yield what *chunk* comes to, and note a point in it if there is one."""
+        """Decompress *chunk*, and note a point in it if one is found."""
         self._pause = start + _PAUSE
         bit = deflate.find(chunk[:_SEARCHED])
         if bit is None:
@@ -123,7 +123,7 @@ class _Points:
 
 
 def _yields(point: Point, stream: bytes, expected: bytes) -> bool:
-    """Whether decompression at *point* of *stream* yields what came when the whole blob was decompressed."""
+    """Whether decompression of *stream* from *point* yields the bytes that the whole blob did."""
     if not expected:
         return False
     again = Gzip(what="", point=point)
@@ -139,14 +139,14 @@ def _yields(point: Point, stream: bytes, expected: bytes) -> bool:
 
 
 def _hashed(chunks: Iterable[bytes], grains: Grains) -> Iterator[bytes]:
-    """Pass *chunks* on, and to *grains*."""
+    """Yield *chunks*, and add them to *grains*."""
     for chunk in chunks:
         grains.add(chunk)
         yield chunk
 
 
 def _even(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield *chunks* in pieces of equal size: restart points must not depend on how a blob came."""
+    """Yield *chunks* in pieces of equal size, so that restart points do not depend on how the blob was transferred."""
     held, size = [], 0
     for chunk in chunks:
         rest = chunk
@@ -162,32 +162,32 @@ def _even(chunks: Iterable[bytes]) -> Iterator[bytes]:
         yield b"".join(held)
 
 
-def read(blob: Descriptor, chunks: Iterable[bytes], *, what: str) -> tuple[LayerIndex, tuple[int, ...]]:
-    """Read a layer to its end.
+def index_layer(blob: Descriptor, chunks: Iterable[bytes], *, what: str) -> tuple[LayerIndex, tuple[int, ...]]:
+    """Read a layer to its end and index it. A blob without bytes is a layer without entries.
 
     Args:
-        blob: What it has to be.
-        chunks: Its bytes, as they come.
-        what: What to call it in messages.
+        blob: The descriptor that the bytes must match.
+        chunks: The bytes of the blob, in pieces of any size.
+        what: The name of the layer in messages.
 
     Returns:
-        Its index, and the places of entries that are ELF files of which too much went by: `complete` adds them.
+        The index, and the numbers of ELF files whose metadata `reading.complete` has to add.
 
     Raises:
-        TritonBuildError: It is not that blob, or not a layer.
+        TritonBuildError: The bytes are not those of the blob, or the blob is not a layer.
     """
     grains = Grains()
-    watch = Watch()
-    scanner = Scanner(what=what, keep=keep, watch=watch)
-    kind: str | None = None
-    unpack: Any = None
+    sums = ComponentSums()
+    scanner = Scanner(what=what, keep=keep, observer=sums)
+    kind = ""
+    unpack: Gzip | Zstd | Plain = Plain()
     points: _Points | None = None
     size = position = 0
     stream = ahead(_even(_hashed(verified(chunks, blob, what=what), grains)))
     try:
         for chunk in stream:
             go_on()
-            if kind is None:
+            if not position:
                 kind = compression(chunk)
                 unpack = inflater(kind, what=what)
                 points = _Points(unpack, scanner) if isinstance(unpack, Gzip) else None
@@ -197,18 +197,18 @@ def read(blob: Descriptor, chunks: Iterable[bytes], *, what: str) -> tuple[Layer
                     raise broken(what, f"it unpacks to more than {_MOST_EXPANSION} times its size")
                 scanner.feed(piece)
             position += len(chunk)
-        folders = watch.close()
+        folders = sums.close()
     finally:
         stream.close()
-        watch.__exit__()
-    if unpack is None or not unpack.ended:
+        sums.__exit__()
+    if not unpack.ended:
         raise broken(what, "it ends early")
     scanner.close()
     index = scanner.columns.index(
         digest=blob.digest,
         blob_size=blob.size,
         size=size,
-        compression=kind or "",
+        compression=kind,
         grains=grains.digests(),
         points=tuple(points.found) if points else (),
         elves=scanner.elves,

@@ -1,7 +1,8 @@
-"""Decompressing a layer piece by piece: gzip of one or several members, zstd, or nothing."""
+"""Decompressors that take a layer piece by piece: gzip of one or several members, zstd, none."""
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterator
 from typing import Any, Final
@@ -13,25 +14,30 @@ from tritonbuild.layers.deflate import Point, joined, restart
 from tritonbuild.oci.descriptors import broken
 
 GZIP: Final = b"\x1f\x8b"
-ZSTD: Final = b"\x28\xb5\x2f\xfd"
+ZSTD: Final = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18", re.DOTALL)
+"""The start of a zstd frame, or of a skippable one (RFC 8878)."""
+
 LARGEST_PIECE: Final = 1 << 20
 _STEP: Final = 1 << 18
-"""Bytes that are decompressed at once: few enough for what they come to to stay in the processor's cache."""
+"""Bytes that are decompressed at once: their output should fit into the processor's cache."""
+
+_ZSTD_STEP: Final = 1 << 12
+"""Bytes of zstd that are decompressed at once; a block of four bytes can hold 128 KiB."""
 
 _LONGEST_HEADER: Final = 1 << 16
 _TRAILER: Final = 8
-_ERRORS: Final[tuple[type[Exception], ...]] = (isal_zlib.error, zlib.error)  # type: ignore[assignment]  # its stub has no class
+ERRORS: Final[tuple[type[Exception], ...]] = (isal_zlib.error, zlib.error)  # type: ignore[assignment]  # its stub has no class
 
 
 def compression(start: bytes) -> str:
-    """Return how a blob that begins with *start* is compressed; the bytes say it more surely than a media type."""
+    """Return the compression of a blob by its first bytes, which are more reliable than its media type."""
     if start.startswith(GZIP):
         return "gzip"
-    return "zstd" if start.startswith(ZSTD) else ""
+    return "zstd" if ZSTD.match(start) else ""
 
 
 class Plain:
-    """A layer without compression."""
+    """A decompressor of a layer without compression."""
 
     ended = True
 
@@ -42,23 +48,19 @@ class Plain:
 
 
 class Zstd:
-    """Takes zstd, yields what is in it."""
+    """A decompressor of zstd; skippable frames yield nothing."""
+
+    ended = True
 
     def __init__(self, *, what: str) -> None:
         self.what = what
         self._frame: Any = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj(read_across_frames=True)
 
-    @property
-    def ended(self) -> bool:
-        """Whether this may be the end."""
-        return True
-
     def feed(self, stream: bytes) -> Iterator[bytes]:
-        """Yield what *stream* comes to."""
-        # A piece of 64 KiB keeps what comes of it at once within bounds.
-        for start in range(0, len(stream), 1 << 16):
+        """Decompress *stream*."""
+        for start in range(0, len(stream), _ZSTD_STEP):
             try:
-                plain = self._frame.decompress(stream[start : start + (1 << 16)])
+                plain = self._frame.decompress(stream[start : start + _ZSTD_STEP])
             except zstandard.ZstdError as error:
                 raise broken(self.what, f"it cannot be decompressed: {error}") from error
             if plain:
@@ -66,11 +68,11 @@ class Zstd:
 
 
 class Gzip:
-    """Takes gzip, yields what is in it.
+    """A decompressor of gzip.
 
     Args:
-        what: What is read, for messages.
-        point: Where in the stream this begins; at its start by default.
+        what: The name of the layer in messages.
+        point: The restart point at which the stream begins; None for the start of a file.
     """
 
     def __init__(self, *, what: str, point: Point | None = None) -> None:
@@ -88,16 +90,16 @@ class Gzip:
 
     @property
     def ended(self) -> bool:
-        """Whether this may be the end: a member is complete."""
+        """Whether the stream may end: a member is complete."""
         return self._inflater is None and self._header == b"" and self._trailer is None and self.members > 0
 
     @property
     def inside(self) -> bool:
-        """Whether the next byte is one of compressed content."""
+        """Whether the next byte is one of a deflate stream."""
         return self._inflater is not None
 
     def feed(self, stream: bytes) -> Iterator[bytes]:
-        """Yield what *stream* comes to, in pieces of a megabyte at most."""
+        """Decompress *stream*, in pieces of a megabyte at most."""
         if self._lead and stream:
             stream = joined(*self._lead, stream)
             self._lead = None
@@ -128,7 +130,7 @@ class Gzip:
         while True:
             try:
                 plain = inflater.decompress(stream, LARGEST_PIECE)
-            except _ERRORS as error:
+            except ERRORS as error:
                 raise broken(self.what, f"it cannot be decompressed: {error}") from error
             if plain:
                 if self._sums:
@@ -139,16 +141,16 @@ class Gzip:
                 return
 
     def _check(self) -> None:
-        """Check a trailer that is there whole: checksum and size of its member, unless that was not read whole."""
+        """Check a complete trailer against its member, unless the member was read from its middle."""
         if self._trailer is None or len(self._trailer) < _TRAILER:
             return
-        crc, size = (int.from_bytes(self._trailer[place : place + 4], "little") for place in (0, 4))
+        crc, size = (int.from_bytes(self._trailer[start : start + 4], "little") for start in (0, 4))
         if self._sums and (crc, size) != (self._sums[0], self._sums[1] & 0xFFFFFFFF):
-            raise broken(self.what, "what is compressed in it has another checksum")
+            raise broken(self.what, "its gzip checksum does not match")
         self._trailer, self._sums = None, (0, 0)
 
     def _start(self, stream: bytes | memoryview) -> bytes:
-        """Take the header of a member; return what follows it."""
+        """Take the header of a member; return the bytes behind it."""
         self._header = (self._header or b"") + stream
         if self.members and not self._header.strip(b"\0"):
             self._header = b""  # padding behind the last member
@@ -166,30 +168,30 @@ class Gzip:
 
 
 def _header_length(start: bytes) -> int | None:
-    """Return the length of the gzip header at the start, None if there is more of it to come, -1 if it is none."""
+    """Return the length of the gzip header at the start: None if it is incomplete, -1 if it is not one."""
     if not GZIP.startswith(start[:2]):
         return -1
     if len(start) < 10:  # noqa: PLR2004 - the fixed part
         return None
     if start[2] != 8:  # noqa: PLR2004 - deflate
         return -1
-    flags, place = start[3], 10
+    flags, end = start[3], 10
     if flags & 4:
-        if len(start) < place + 2:
+        if len(start) < end + 2:
             return None
-        place += 2 + int.from_bytes(start[place : place + 2], "little")
+        end += 2 + int.from_bytes(start[end : end + 2], "little")
     for flag in (8, 16):
         if flags & flag:
-            end = start.find(b"\0", place)
-            if end < 0:
+            zero = start.find(b"\0", end)
+            if zero < 0:
                 return None
-            place = end + 1
-    place += 2 if flags & 2 else 0
-    return place if len(start) >= place else None
+            end = zero + 1
+    end += 2 if flags & 2 else 0
+    return end if len(start) >= end else None
 
 
 def inflater(kind: str, *, what: str, point: Point | None = None) -> Gzip | Zstd | Plain:
-    """Return what decompresses a blob of that compression."""
+    """Return the decompressor for a compression, from *point* on."""
     if kind == "gzip":
         return Gzip(what=what, point=point)
     return Zstd(what=what) if kind == "zstd" else Plain()

@@ -1,17 +1,19 @@
-"""What a new layer holds: entries out of source layers, and files whose content is made here."""
+"""Items: the content of a new layer, as entries of source layers and generated files."""
 
 from __future__ import annotations
 
+import json
 import posixpath
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
 
 from tritonbuild.layers.entry import FILE, FOLDER, HARD_LINK, Entry
 from tritonbuild.layers.headers import LAYER_FORMAT
+from tritonbuild.layers.layerindex import Columns, LayerIndex
 from tritonbuild.layers.reading import Layer
-from tritonbuild.oci.descriptors import digest_of, to_json
+from tritonbuild.oci.descriptors import digest_of
 
 
 @attrs.frozen(kw_only=True)
@@ -19,11 +21,11 @@ class Item:
     """An entry of a new layer.
 
     Attributes:
-        entry: Its path and all that a tar's header says.
-        layer: The source layer that has the content of a file; None where *content* is the content.
-        content: The content of a file that is made here.
-        inode: What is equal for hard links of one file.
-        rank: Where it stands in the source image: number of the layer, place in it.
+        entry: The entry; its offset is that of the content in *layer*.
+        layer: The source layer that has the content of a file; None if *content* has it.
+        content: The content of a generated file.
+        inode: The identity of a file: hard links of one file have an equal one.
+        rank: The position in the source image: number of the layer, number of the entry.
     """
 
     entry: Entry
@@ -35,7 +37,7 @@ class Item:
 
 @attrs.frozen(kw_only=True)
 class NewLayer:
-    """A layer to be written: what it is, in words, and its items in the order in which they are written."""
+    """A layer to be written: its title, and its items in the order of the tar."""
 
     title: str
     items: tuple[Item, ...] = attrs.field(repr=False)
@@ -46,114 +48,117 @@ class NewLayer:
         return sum(item.entry.size for item in self.items if item.entry.kind == FILE)
 
     def key(self, compression: str) -> str:
-        """Return what names the layer in a cache: equal for layers that are equal byte for byte."""
+        """Return the key of the layer in a cache: equal keys mean equal bytes."""
         described: list[Any] = [LAYER_FORMAT, compression]
         for item in self.items:
             entry = item.entry
             source = item.layer.blob.digest if item.layer else digest_of(item.content)
             described.append(
                 [
-                    entry.path.encode("utf-8", "surrogateescape").decode("latin-1"),
+                    entry.path,
                     entry.kind,
                     [entry.mode, entry.uid, entry.gid, entry.mtime, entry.size, entry.offset],
-                    entry.target.encode("utf-8", "surrogateescape").decode("latin-1"),
+                    entry.target,
                     dict(entry.attributes),
                     source if entry.kind == FILE else "",
                 ]
             )
-        return digest_of(to_json(described)).partition(":")[2]
+        # ASCII, because names in Linux are bytes and need not be UTF-8.
+        return digest_of(json.dumps(described, sort_keys=True, separators=(",", ":")).encode()).partition(":")[2]
 
 
-def made(path: str, content: bytes, *, mode: int = 0o644, mtime: int = 0, gid: int = 0) -> Item:
-    """Return the item for a file whose content is made here."""
+def generated(path: str, content: bytes, *, mode: int = 0o644, mtime: int = 0, gid: int = 0) -> Item:
+    """Return the item of a generated file."""
     entry = Entry(path=path, kind=FILE, mode=mode, uid=0, gid=gid, mtime=mtime, size=len(content), offset=0)
     return Item(entry=entry, content=content)
 
 
 def arranged(title: str, items: Iterable[Item], parents: Mapping[str, Item]) -> NewLayer:
-    """Return the layer of *items*, ordered so that source layers are read from front to back.
+    """Return the layer of *items*, in an order in which source layers are read from front to back.
 
-    What stands in one source layer keeps the order it has there. Otherwise folders come first, by path; then files in
-    the order in which they stand in the source layers, made ones before; then links, by path. Further names of one
-    file become hard links.
+    Items of one source layer keep its order. Otherwise folders come first, by path; then generated files; then files
+    in the order of the source layers; then links, by path. Further names of one file become hard links.
 
     Args:
-        title: What the layer is.
+        title: The title of the layer.
         items: Its entries, each path once.
         parents: Folders that lead to them, by path; those that are not among the items are added.
     """
-    by_path = {item.entry.path: item for item in items}
-    own = [*by_path.values()]
-    for path in [*by_path]:
+    own = {item.entry.path: item for item in items}
+    added: dict[str, Item] = {}
+    for path in own:
         folder = posixpath.dirname(path)
-        while folder and folder not in by_path:
-            by_path[folder] = parents[folder]
+        while folder and folder not in own and folder not in added:
+            added[folder] = parents[folder]
             folder = posixpath.dirname(folder)
-    as_there = _as_in_source(own, by_path)
-    if as_there is not None:
-        return NewLayer(title=title, items=as_there)
-    order: dict[str, int] = {}
-    for item in by_path.values():
-        if item.layer is not None:
-            order.setdefault(item.layer.blob.digest, len(order))
-    ranks = {digest: rank for rank, digest in enumerate(sorted(order))}
-    folders = [item for item in by_path.values() if item.entry.kind == FOLDER]
-    files = [item for item in by_path.values() if item.entry.kind == FILE]
-    others = [item for item in by_path.values() if item.entry.kind not in {FILE, FOLDER}]
-    files.sort(
-        key=lambda item: (ranks[item.layer.blob.digest] if item.layer else -1, item.entry.offset, item.entry.path)
-    )
-    first: dict[tuple[str, int], str] = {}
-    written: list[Item] = sorted(folders, key=_path)
-    again: list[Item] = []
-    for item in files:
-        if item.inode is None or item.inode not in first or not item.entry.size:
-            if item.inode is not None:
-                first.setdefault(item.inode, item.entry.path)
-            written.append(item)
-        else:
-            entry = attrs.evolve(item.entry, kind=HARD_LINK, target=first[item.inode], size=0, offset=0)
-            again.append(Item(entry=entry))
-    return NewLayer(title=title, items=(*written, *sorted(again, key=_path), *sorted(others, key=_path)))
+    in_order = _in_source_order([*own.values()], [*added.values()])
+    if in_order is None:
+        in_order = _by_kind([*own.values(), *added.values()])
+    return NewLayer(title=title, items=tuple(in_order))
 
 
-def _as_in_source(own: Sequence[Item], by_path: Mapping[str, Item]) -> tuple[Item, ...] | None:
-    """Return the items in the order of their source layer; None if they are of several, or that order will not do."""
+def _in_source_order(own: Sequence[Item], added: Sequence[Item]) -> list[Item] | None:
+    """Return the items in the order of their source layer; None if they have several, or its order is unusable."""
     if len({item.rank[0] if item.rank else -1 for item in own}) != 1 or own[0].rank is None:
         return None
-    paths = {item.entry.path for item in own}
-    written = sorted((item for path, item in by_path.items() if path not in paths), key=_path)
-    seen = {"", *(item.entry.path for item in written)}
-    first: dict[tuple[str, int], str] = {}
+    ordered = sorted(added, key=_path)
+    seen = {"", *(item.entry.path for item in ordered)}
     reached = 0
-    for item in sorted(own, key=lambda one: one.rank or (0, 0)):
-        if posixpath.dirname(item.entry.path) not in seen:
+    for item in _with_hard_links(sorted(own, key=lambda one: one.rank or (0, 0))):
+        entry = item.entry
+        if posixpath.dirname(entry.path) not in seen:
             return None
-        seen.add(item.entry.path)
-        if item.entry.kind == FILE and item.inode is not None and item.entry.size:
-            if item.inode in first:
-                target = first[item.inode]
-                entry = attrs.evolve(item.entry, kind=HARD_LINK, target=target, size=0, offset=0)
-                written.append(Item(entry=entry))
-                continue
-            if item.entry.offset < reached:
+        seen.add(entry.path)
+        if entry.kind == FILE and entry.size:
+            if entry.offset < reached:
                 return None
-            first[item.inode], reached = item.entry.path, item.entry.offset
-        written.append(item)
-    return tuple(written)
+            reached = entry.offset
+        ordered.append(item)
+    return ordered
+
+
+def _by_kind(items: Sequence[Item]) -> list[Item]:
+    """Return folders, files, hard links, and then other items."""
+    digests = sorted({item.layer.blob.digest for item in items if item.layer is not None})
+    ranks = {digest: rank for rank, digest in enumerate(digests)}
+
+    def position(item: Item) -> tuple[int, int, str]:
+        return (ranks[item.layer.blob.digest] if item.layer else -1, item.entry.offset, item.entry.path)
+
+    files = [*_with_hard_links(sorted((item for item in items if item.entry.kind == FILE), key=position))]
+    return [
+        *sorted((item for item in items if item.entry.kind == FOLDER), key=_path),
+        *(item for item in files if item.entry.kind == FILE),
+        *sorted((item for item in files if item.entry.kind == HARD_LINK), key=_path),
+        *sorted((item for item in items if item.entry.kind not in {FILE, FOLDER}), key=_path),
+    ]
+
+
+def _with_hard_links(items: Iterable[Item]) -> Iterator[Item]:
+    """Yield *items*, with hard links in place of further names of one file."""
+    names: dict[tuple[str, int], str] = {}
+    for item in items:
+        entry = item.entry
+        if item.inode is None or not entry.size:
+            yield item
+        elif item.inode in names:
+            yield Item(entry=attrs.evolve(entry, kind=HARD_LINK, target=names[item.inode], size=0, offset=0))
+        else:
+            names[item.inode] = entry.path
+            yield item
 
 
 def _path(item: Item) -> str:
     return item.entry.path
 
 
-def pseudo_index(items: Sequence[Item]) -> tuple[list[Entry], dict[int, Any]]:
-    """Return the entries of *items*, and place -> what the loader reads of the ELF files among them."""
-    entries, elves = [], {}
-    for number, item in enumerate(items):
-        entries.append(item.entry)
+def index_of(items: Iterable[Item]) -> LayerIndex:
+    """Return the index of a layer of *items* that is not written yet: its entries and ELF metadata."""
+    columns, elves = Columns(), {}
+    for item in items:
+        number = columns.add(item.entry)
         if item.layer is not None and item.inode is not None:
             elf = item.layer.index.elves.get(item.inode[1])
             if elf is not None:
                 elves[number] = elf
-    return entries, elves
+    return columns.index(elves=elves)

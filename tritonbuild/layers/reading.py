@@ -1,24 +1,31 @@
-"""Reading pieces of a layer that has an index: only what is needed is fetched, and all that is used is verified."""
+"""Reading ranges of an indexed layer: only the pieces that are needed are fetched, and every byte is verified."""
 
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable, Iterator, Sequence
+import contextlib
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from typing import Final
 
 import attrs
 from blake3 import blake3
 
 from tritonbuild.layers import elf
 from tritonbuild.layers.deflate import Point
+from tritonbuild.layers.entry import Entry
 from tritonbuild.layers.inflate import inflater
 from tritonbuild.layers.layerindex import GRAIN, LayerIndex
 from tritonbuild.oci.descriptors import Descriptor, Origin, broken
 from tritonbuild.threads import ahead
 
+_ELF_BLOCK: Final = 1 << 16
+"""Bytes of a file that `_File` reads at once: version records follow each other, a few bytes each."""
+
 
 @attrs.frozen(kw_only=True)
 class Layer:
-    """A layer of a source image: what it is, where it comes from, and what is known of it."""
+    """A layer of a source image: its blob, the origin that has it, and its index."""
 
     blob: Descriptor
     origin: Origin
@@ -26,13 +33,20 @@ class Layer:
 
     @property
     def what(self) -> str:
-        """What to call it in messages."""
+        """The name of the layer in messages."""
         return f"layer {self.blob.digest[:19]} of {self.origin.name}"
 
 
 @attrs.frozen
 class _Run:
-    """Ranges that are read in one go: where to begin and to stop in the blob, and the ranges (number, offset, size)."""
+    """Ranges that are read in one pass.
+
+    Attributes:
+        point: The restart point to begin at; None for the start of the blob.
+        start: Offset in the blob of the first byte to read.
+        stop: Offset in the blob behind the last one.
+        ranges: Number, offset and size of each range.
+    """
 
     point: Point | None
     start: int
@@ -40,36 +54,41 @@ class _Run:
     ranges: tuple[tuple[int, int, int], ...]
 
 
-def _runs(index: LayerIndex, ranges: Sequence[tuple[int, int]]) -> Iterator[_Run]:
+def _runs(index: LayerIndex, ranges: Iterable[tuple[int, int]]) -> Iterator[_Run]:
+    """Yield runs: a new one begins where a later restart point makes the gap between two ranges shorter to skip."""
     offsets = [point.offset for point in index.points]
     group: list[tuple[int, int, int]] = []
     begin = reached = -1
-
-    def run() -> _Run:
-        end = max(offset + size for _, offset, size in group)
-        if not index.compression:
-            return _Run(None, group[0][1], min(end, index.blob_size), tuple(group))
-        after = bisect.bisect_left(offsets, end)
-        stop = min(index.points[after].byte + 1, index.blob_size) if after < len(offsets) else index.blob_size
-        point = index.points[begin] if begin >= 0 else None
-        return _Run(point, point.byte if point else 0, stop, tuple(group))
-
     for number, (offset, size) in enumerate(ranges):
         at = bisect.bisect_right(offsets, offset) - 1
         apart = offset > reached + GRAIN if not index.compression else at > bisect.bisect_left(offsets, reached)
         if group and apart:
-            yield run()
+            yield _run(index, offsets, begin, group)
             group = []
         if not group:
             begin = at
         group.append((number, offset, size))
         reached = offset + size
     if group:
-        yield run()
+        yield _run(index, offsets, begin, group)
+
+
+def _run(index: LayerIndex, offsets: Sequence[int], begin: int, group: Sequence[tuple[int, int, int]]) -> _Run:
+    end = max(offset + size for _, offset, size in group)
+    if not index.compression:
+        return _Run(None, group[0][1], min(end, index.blob_size), tuple(group))
+    after = bisect.bisect_left(offsets, end)
+    stop = min(index.points[after].byte + 1, index.blob_size) if after < len(offsets) else index.blob_size
+    point = index.points[begin] if begin >= 0 else None
+    return _Run(point, point.byte if point else 0, stop, tuple(group))
 
 
 def grains(layer: Layer, start: int, stop: int) -> Iterator[bytes]:
-    """Yield the bytes of the blob from *start* to the end of the grain that has *stop*, verified grain by grain."""
+    """Yield the bytes of the blob from *start* to the end of the grain with the byte *stop*, verified grain by grain.
+
+    Raises:
+        TritonBuildError: The blob has changed since it was indexed.
+    """
     index = layer.index
     number = start // GRAIN
     stop = min(-(-stop // GRAIN) * GRAIN, index.blob_size)
@@ -81,7 +100,7 @@ def grains(layer: Layer, start: int, stop: int) -> Iterator[bytes]:
         while rest:
             part = rest[:left]
             if not part:
-                raise broken(layer.what, "it has more bytes than it should")
+                raise broken(layer.what, f"it has more than {index.blob_size} bytes")
             rest = rest[len(part) :]
             left -= len(part)
             held.append(part)
@@ -89,7 +108,7 @@ def grains(layer: Layer, start: int, stop: int) -> Iterator[bytes]:
             if left:
                 continue
             if digest.digest() != index.grains[32 * number : 32 * number + 32]:
-                raise broken(layer.what, f"the {GRAIN >> 20} MiB from byte {number * GRAIN} on are not what they were")
+                raise broken(layer.what, f"the {GRAIN >> 20} MiB at byte {number * GRAIN} have another digest")
             skip = max(0, start - number * GRAIN)
             for piece in held:
                 if skip < len(piece):
@@ -102,8 +121,8 @@ def grains(layer: Layer, start: int, stop: int) -> Iterator[bytes]:
         raise broken(layer.what, "it ends early")
 
 
-def _plain(layer: Layer, run: _Run) -> Iterator[tuple[int, bytes]]:
-    """Yield what a run yields, with its offset in the uncompressed layer."""
+def _inflated(layer: Layer, run: _Run) -> Iterator[tuple[int, bytes]]:
+    """Yield the uncompressed pieces of a run, each with its offset in the uncompressed layer."""
     unpack = inflater(layer.index.compression, what=layer.what, point=run.point)
     offset = run.point.offset if run.point else (0 if layer.index.compression else run.start)
     for chunk in grains(layer, run.start, run.stop):
@@ -112,61 +131,77 @@ def _plain(layer: Layer, run: _Run) -> Iterator[tuple[int, bytes]]:
             offset += len(piece)
 
 
-def read(layer: Layer, ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, bytes]]:
-    """Yield pieces of the uncompressed layer, each with the number of the range it belongs to.
+def read_ranges(layer: Layer, ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, bytes]]:
+    """Yield pieces of ranges of the uncompressed layer, each with the number of its range.
 
     Args:
-        layer: What to read.
-        ranges: Offset and size of each, by rising offset and without overlap.
+        layer: The layer.
+        ranges: Offset and size of each range, by rising offset and without overlap.
 
     Raises:
-        TritonBuildError: What was read is not the layer.
+        TritonBuildError: The blob has changed since it was indexed.
     """
-    for run in _runs(layer.index, [*ranges]):
-        wanted = iter(run.ranges)
-        number, offset, size = next(wanted)
-        left: int | None = size
-        stream = ahead(_plain(layer, run), depth=6)
+    for run in _runs(layer.index, ranges):
+        pieces = ahead(_inflated(layer, run), depth=6)
         try:
-            for at, piece in stream:
-                position = 0
-                while left is not None:
-                    begin = offset + size - left - at
-                    if left and begin >= len(piece):
-                        break
-                    if left:
-                        position = max(position, begin)
-                        part = piece[position : position + left]
-                        yield number, part
-                        left -= len(part)
-                    if not left:
-                        following = next(wanted, None)
-                        if following is None:
-                            left = None
-                        else:
-                            number, offset, size = following
-                            left = size
-                if left is None:
-                    break
+            wanted = yield from _cut(pieces, run.ranges)
         finally:
-            stream.close()
-        if left:
+            pieces.close()
+        if wanted:
             raise broken(layer.what, "it ends early")
 
 
+def _cut(
+    pieces: Iterable[tuple[int, bytes]], ranges: Iterable[tuple[int, int, int]]
+) -> Generator[tuple[int, bytes], None, bool]:
+    """Yield the parts of *pieces* that are in *ranges*; return whether some of these were not reached."""
+    wanted = deque((number, start, start + size) for number, start, size in ranges if size)
+    for at, piece in pieces:
+        end = at + len(piece)
+        while wanted and wanted[0][1] < end:
+            number, start, stop = wanted[0]
+            yield number, piece[max(start - at, 0) : stop - at]
+            if stop > end:
+                break
+            wanted.popleft()
+        if not wanted:
+            break
+    return bool(wanted)
+
+
 def complete(layer: Layer, late: Iterable[int]) -> LayerIndex:
-    """Return the index with the ELF files added of which too much went by when the layer was read."""
+    """Return the index of *layer* with the metadata of the ELF files *late*, which `indexing` could not read."""
     found = dict(layer.index.elves)
-    for place in late:
-        entry = layer.index.entry(place)
-
-        def piece(start: int, length: int, base: int = entry.offset, size: int = entry.size) -> bytes:
-            if start + length > size:
-                raise elf.BrokenError
-            return b"".join(part for _, part in read(layer, [(base + start, length)])) if length else b""
-
-        try:
-            found[place] = elf.parse(piece)
-        except elf.BrokenError:
-            continue
+    for number in late:
+        with contextlib.suppress(elf.BrokenError):
+            found[number] = elf.parse(_File(layer, layer.index.entry(number)).read)
     return attrs.evolve(layer.index, elves=found)
+
+
+class _File:
+    """A file of a layer that is read by offset; small reads share blocks."""
+
+    def __init__(self, layer: Layer, entry: Entry) -> None:
+        self._layer = layer
+        self._entry = entry
+        self._blocks: dict[int, bytes] = {}
+
+    def read(self, start: int, length: int) -> bytes:
+        """Return *length* bytes from *start*; raise `elf.BrokenError` if the file is shorter."""
+        if start + length > self._entry.size:
+            raise elf.BrokenError
+        if length > _ELF_BLOCK:
+            return self._read(start, length)
+        first = start // _ELF_BLOCK
+        both = self._block(first) + (self._block(first + 1) if start + length > (first + 1) * _ELF_BLOCK else b"")
+        at = start - first * _ELF_BLOCK
+        return both[at : at + length]
+
+    def _block(self, number: int) -> bytes:
+        if number not in self._blocks:
+            start = number * _ELF_BLOCK
+            self._blocks[number] = self._read(start, min(_ELF_BLOCK, self._entry.size - start))
+        return self._blocks[number]
+
+    def _read(self, start: int, length: int) -> bytes:
+        return b"".join(piece for _, piece in read_ranges(self._layer, [(self._entry.offset + start, length)]))

@@ -1,9 +1,9 @@
-"""Making a component's layer of the compressed bytes of its source, without compressing them again.
+"""Splicing: a component's layer takes compressed bytes of its source layer, without compressing them again.
 
-Blocks of a deflate stream can stand in another one, where the 32 KiB before them are the same: inside a large file,
-from one restart point to a later one, the source's bits are taken as they are. What is between such stretches
-(headers, the beginning and the end of a file) is compressed anew. Nothing of the stretches is decompressed: the
-digest of the result was computed when the source was read (`component`), and all that is taken is verified.
+Blocks of a deflate stream can be part of another stream if the 32 KiB before them are equal: inside a large file, the
+bits from one restart point to a later one are copied. The bytes between such stretches (headers, the beginning and the
+end of a file) are compressed. Stretches are verified, but not decompressed; `component` explains why the digest of the
+uncompressed layer is nevertheless known.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ _EMPTY_BLOCK = b"\0\0\xff\xff"
 
 @attrs.frozen
 class Plain:
-    """Bytes that are to be compressed."""
+    """Uncompressed bytes, to be compressed."""
 
     content: bytes
 
 
 @attrs.frozen
 class Taken:
-    """Compressed bytes that are taken as they are, beginning and ending at a byte."""
+    """Compressed bytes of a source layer, from one byte boundary to another."""
 
     content: bytes
 
 
 def _stretch(layer: Layer, offset: int, size: int) -> tuple[Point, Point] | None:
-    """Return the points between which a file's compressed bytes can be taken."""
+    """Return the first and the last restart point of a file's stretch; None if it has none."""
     points = layer.index.points
     first = bisect.bisect_left(points, offset + WINDOW, key=_offset)
     last = bisect.bisect_right(points, offset + size, key=_offset) - 1
@@ -52,7 +52,7 @@ def _offset(point: Point) -> int:
 
 
 def parts(layer: NewLayer, source: Layer) -> Iterator[Plain | Taken]:
-    """Yield what a layer is made of, in order."""
+    """Yield the parts of a layer, in order."""
     stretches = {
         number: found
         for number, item in enumerate(layer.items)
@@ -80,7 +80,7 @@ def parts(layer: NewLayer, source: Layer) -> Iterator[Plain | Taken]:
             ranges.append((entry.offset, entry.size))
         steps.append(bytes(-entry.size % BLOCK))
     steps.append(bytes(2 * BLOCK))
-    contents = reading.read(source, ranges)
+    contents = reading.read_ranges(source, ranges)
     ahead = next(contents, None)
     for step in steps:
         if isinstance(step, bytes):
@@ -94,7 +94,7 @@ def parts(layer: NewLayer, source: Layer) -> Iterator[Plain | Taken]:
 
 
 def _taken(source: Layer, begin: Point, finish: Point) -> Iterator[Taken]:
-    """Yield the blocks from one point to another, with empty blocks in front and behind that make up for the bits."""
+    """Yield the blocks between two points; empty blocks around them fill the bits up to whole bytes."""
     left = finish.byte - begin.byte
     start, mask = lead(begin.bit)
     first = True
@@ -108,5 +108,5 @@ def _taken(source: Layer, begin: Point, finish: Point) -> Iterator[Taken]:
         if last:
             break
     if finish.bit:
-        # The header of an empty block without compression: three zeros, and zeros up to the next byte.
+        # The header of an empty stored block: three zero bits, and zeros up to the next byte.
         yield Taken(bytes([last[0] & ((1 << finish.bit) - 1)]) + (b"\0" if finish.bit > 5 else b"") + _EMPTY_BLOCK)  # noqa: PLR2004

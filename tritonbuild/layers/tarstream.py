@@ -1,4 +1,4 @@
-"""Writing a layer's tar: headers, and contents out of the source layers."""
+"""The tar of a new layer as a stream: headers, and contents from source layers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import groupby
 
 from tritonbuild.layers.headers import BLOCK, headers, padded
 from tritonbuild.layers.items import Item, NewLayer
-from tritonbuild.layers.reading import read
+from tritonbuild.layers.reading import read_ranges
 
 
 def stream(layer: NewLayer) -> Iterator[bytes]:
@@ -26,14 +26,15 @@ def stream(layer: NewLayer) -> Iterator[bytes]:
 
 
 def _contents(items: Sequence[Item]) -> Iterator[tuple[int, bytes]]:
-    """Yield the contents that come out of source layers in pieces, each with the number of its item.
+    """Yield the contents from source layers in pieces, each with the number of its item.
 
-    A source layer is read in one go, whatever stands between its files: links, folders, empty files.
+    A source layer is read in one pass; links, folders and empty files between its files do not interrupt it.
     """
     numbers = [number for number, item in enumerate(items) if item.layer is not None and item.entry.size]
     for source, group in groupby(numbers, key=lambda number: items[number].layer):
         if source is None:
             continue
-        own = [*group]
-        for place, piece in read(source, [(items[number].entry.offset, items[number].entry.size) for number in own]):
-            yield own[place], piece
+        files = [*group]
+        ranges = [(items[number].entry.offset, items[number].entry.size) for number in files]
+        for index, piece in read_ranges(source, ranges):
+            yield files[index], piece

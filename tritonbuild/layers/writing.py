@@ -1,4 +1,4 @@
-"""Writing a layer: its tar, compressed on all cores, with both of its digests."""
+"""Writing a layer: its tar is compressed on all cores, and both of its digests are computed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tritonbuild.oci import descriptors
 from tritonbuild.threads import ahead
 
 UNIT: Final = 2 << 20
-"""Bytes that are compressed by themselves: what makes it possible on several cores, and the result the same on all."""
+"""Bytes that are compressed independently, so that any number of cores gives the same result."""
 
 GZIP, ZSTD = "gzip", "zstd"
 COMPRESSIONS: Final = (GZIP, ZSTD)
@@ -37,7 +37,7 @@ MEDIA_TYPES: Final = {GZIP: descriptors.LAYER_GZIP, ZSTD: descriptors.LAYER_ZSTD
 
 @attrs.frozen(kw_only=True)
 class Written:
-    """A layer that was written: its blob, the digest of what is compressed in it, the bytes of that."""
+    """A written layer: its blob, and digest and size of the uncompressed layer."""
 
     media_type: str
     digest: str
@@ -66,7 +66,7 @@ def _zstd(unit: bytes) -> bytes:
 
 
 def _units(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield *pieces* as units of equal size; where they are cut depends on nothing but their content."""
+    """Yield *pieces* as units of equal size; the cuts depend on the content alone."""
     held = bytearray()
     for piece in pieces:
         held += piece
@@ -94,7 +94,7 @@ def _packed(units: Iterable[bytes], pool: Executor, compression: str, sums: _Sum
 
 
 class Out(Protocol):
-    """What takes bytes."""
+    """A receiver of bytes."""
 
     def write(self, chunk: bytes, /) -> object:
         """Take the next bytes."""
@@ -117,20 +117,23 @@ def write(layer: NewLayer, out: Out, pool: Executor, compression: str = GZIP) ->
     """Write *layer* to *out*.
 
     Args:
-        layer: What to write.
-        out: What takes the bytes.
-        pool: What compresses.
+        layer: The layer.
+        out: The receiver of the compressed bytes.
+        pool: The threads that compress.
         compression: "gzip" or "zstd".
+
+    Raises:
+        TritonBuildError: A source layer has changed since it was indexed, or an item cannot be part of a layer.
     """
-    beforehand = component.known(layer) if compression == GZIP else None
+    source = component.source_of(layer) if compression == GZIP else None
     sums, packed, size = _Sums(), hashlib.sha256(), 0
-    if beforehand is None:
+    if source is None:
         units: Generator[Any, None, None] = ahead(_units(stream(layer)), depth=2)
         chunks = _packed(units, pool, compression, sums)
     else:
-        units = ahead(_cut(splice.parts(layer, beforehand.source)), depth=4)
-        chunks = _spliced(units, pool, beforehand.sums)
-        sums.size = beforehand.sums.size
+        units = ahead(_cut(splice.parts(layer, source.layer)), depth=4)
+        chunks = _spliced(units, pool, source.sums)
+        sums.size = source.sums.size
     try:
         for chunk in chunks:
             packed.update(chunk)
@@ -141,14 +144,14 @@ def write(layer: NewLayer, out: Out, pool: Executor, compression: str = GZIP) ->
     return Written(
         media_type=MEDIA_TYPES[compression],
         digest=f"sha256:{packed.hexdigest()}",
-        diff_id=beforehand.sums.diff_id if beforehand else f"sha256:{sums.sha256.hexdigest()}",
+        diff_id=source.sums.diff_id if source else f"sha256:{sums.sha256.hexdigest()}",
         size=size,
         unpacked=sums.size,
     )
 
 
 def _cut(parts: Iterable[Plain | Taken]) -> Iterator[Plain | Taken]:
-    """Yield *parts* with what is to be compressed in units of equal size, anew after each taken stretch."""
+    """Yield *parts* with the uncompressed bytes in units of equal size; each taken stretch begins a new unit."""
     held = bytearray()
     for part in parts:
         if isinstance(part, Taken):
