@@ -14,7 +14,7 @@ import zstandard
 from tritonbuild.embedded import instructions
 from tritonbuild.embedded.request import Request, from_document
 from tritonbuild.errors import TritonBuildError
-from tritonbuild.layers import indexing, layerindex
+from tritonbuild.layers import indexfile, indexing
 from tritonbuild.layers.layerindex import LayerIndex
 from tritonbuild.modelrepo import config
 from tritonbuild.oci import documents
@@ -43,7 +43,7 @@ def _text(parse: Callable[[str], object]) -> Callable[[bytes], object]:
 
 def _layer(content: bytes) -> tuple[LayerIndex, tuple[int, ...]]:
     blob = Descriptor(media_type="", digest=digest_of(content), size=len(content))
-    return indexing.read(blob, [content], what="the layer")
+    return indexing.index_layer(blob, [content], what="the layer")
 
 
 def _index(content: bytes) -> object:
@@ -82,7 +82,7 @@ def _applied(text: str) -> object:
 
 
 def _cached(content: bytes) -> object:
-    return layerindex.from_bytes(content, what="the index")
+    return indexfile.from_bytes(content, what="the index")
 
 
 _INDEX: Final = (
@@ -106,8 +106,7 @@ PARSERS: Final = {
     "instructions": Parser(parse=_text(_applied), samples=(_INSTRUCTIONS,)),
     "layer indexes": Parser(
         parse=_cached,
-        samples=(layerindex.to_bytes(_layer(gzip.compress(_TAR, mtime=0))[0]),),
-        errors=(TritonBuildError, ValueError, KeyError, IndexError),
+        samples=(indexfile.to_bytes(_layer(gzip.compress(_TAR, mtime=0))[0]),),
     ),
     "zstd": Parser(parse=_layer, samples=(zstandard.compress(_TAR),)),
 }
