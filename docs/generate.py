@@ -27,7 +27,7 @@ The keyword options of `tritonbuild.build(..., backend=ENGINE, **options)`, and 
 not given. Text stays as it is; paths and path objects are made absolute from the current directory. `image_tag` is
 another name of `tag`.
 
-*Since* is the engine's version from which on it has the flag; empty means every version that we know.
+*Since* is the engine's version from which on it has the flag; empty means all known versions.
 """
 
 
@@ -57,7 +57,7 @@ def row(name: str, kind: flags.Kind) -> str:
 
 
 def main() -> int:
-    """Write the page, or compare it."""
+    """Write the page, or with `--check` compare it with the file."""
     text = page()
     if "--check" not in sys.argv[1:]:
         PAGE.write_text(text, encoding="utf-8")

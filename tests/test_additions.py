@@ -85,7 +85,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     (
         "pip without python",
         {"backends": ["identity"], "pip": ["numpy"]},
-        "pip packages are for the python backend, which is not chosen",
+        "pip packages need the python backend, which is not chosen",
         "add --backend python",
     ),
     ("requirements", {"requirements": ["/nowhere"]}, "requirements file '/nowhere' does not exist", "name a file"),
@@ -101,7 +101,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     ("entrypoint", {"entrypoint": ["a\nb"]}, "the entry point cannot be 'a\\nb'", ""),
     ("fragment", {"fragment": "/nowhere"}, "fragment '/nowhere' does not exist", "name a file"),
     ("runtime", {"runtime": "instal"}, "unknown runtime 'instal'", "did you mean 'install'?"),
-    ("dcgm", {"dcgm": "copy"}, "--dcgm is for --runtime install", ""),
+    ("dcgm", {"dcgm": "copy"}, "--dcgm requires --runtime install", ""),
     (
         "base and min",
         {"base": "a", "images": {"full": "b", "min": "c"}},
@@ -117,13 +117,13 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     (
         "clients installed",
         {"runtime": "install", "features": ["clients"]},
-        "feature 'clients' is for --runtime copy",
-        "what they are linked to is not installed",
+        "feature 'clients' requires --runtime copy",
+        "use --runtime copy; install omits the libraries that the clients are linked to",
     ),
     (
         "sdk without clients",
         {"images": {"full": "a", "min": "b", "sdk": "c"}},
-        "source image 'sdk' is for the feature 'clients'",
+        "source image 'sdk' requires the feature 'clients'",
         "add --features clients",
     ),
     ("platform", {"platform": "linux/s390x"}, "triton has no images for platform 'linux/s390x'", ""),
@@ -133,7 +133,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
         "Triton backend 'openvino' is not on linux/arm64 in 24.10",
         "",
     ),
-    ("vllm", {"backends": ["vllm"], "runtime": "install"}, "--runtime install cannot make the 'vllm' flavour", ""),
+    ("vllm", {"backends": ["vllm"], "runtime": "install"}, "--runtime install cannot compose the 'vllm' image", ""),
 ]
 
 

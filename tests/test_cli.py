@@ -63,7 +63,7 @@ BAD = [
     ),
     (
         ["--backend", "python", "--image", "full"],
-        "tritonbuild: --image 'full' is not NAME,REFERENCE\nhint: say --image min,REGISTRY/NAME:TAG\n",
+        "tritonbuild: --image 'full' is not NAME,REFERENCE\nhint: write --image min,REGISTRY/NAME:TAG\n",
     ),
     (
         ["--backend", "python", "--image", "full,A b", "--image", "min,c"],
@@ -87,7 +87,7 @@ BAD = [
     ),
     (
         ["--enable-gpu=tru", "--backend", "python"],
-        "tritonbuild: --enable-gpu=tru is neither true nor false\nhint: say true or false\n",
+        "tritonbuild: --enable-gpu=tru is neither true nor false\nhint: use true or false\n",
     ),
     (
         ["--engine", "podman", "--backend", "python", "--platform", "linux/amd64", "--opt", "platform=linux/arm64"],
@@ -104,7 +104,7 @@ BAD = [
         ["--backend", "python", "--platform", "linux/\u212a"],
         "tritonbuild: 'linux/\u212a' is not a platform\n",
     ),
-    ([], "tritonbuild: no component is chosen\nhint: name at least one, say --backend python\n"),
+    ([], "tritonbuild: no component is chosen\nhint: name at least one, for example --backend python\n"),
     (
         ["--nonsense"],
         "tritonbuild: No such option: --nonsense\nhint: tritonbuild --help lists the options and commands\n",
@@ -112,7 +112,7 @@ BAD = [
     (["health", "dockr"], "tritonbuild: unknown engine 'dockr'\nhint: did you mean 'docker'?\n"),
     (
         ["--backend", "python", "--dry-run", "--work-dir", "/nowhere/at/all"],
-        "tritonbuild: work folder '/nowhere/at/all' does not exist\nhint: make it, or name another\n",
+        "tritonbuild: work folder '/nowhere/at/all' does not exist\nhint: create it, or name another folder\n",
     ),
     (
         ["--engine", "podman", "--backend", "python", "-t", "A b"],
@@ -347,7 +347,7 @@ dlopen = ["libsndfile.so.1"]
     assert ' WHISPER_HOME="/opt/whisper"' in out
     assert "'name=libsndfile.so.1'" in out
     code, out, _ = run("components", "--json", TRITONBUILD_CONFIG=str(config))
-    assert [one["name"] for one in json.loads(out)["components"] if one["own"]] == ["whisper"]
+    assert [one["name"] for one in json.loads(out)["components"] if one["custom"]] == ["whisper"]
     assert run("render", "--backend", "whisper")[0] == 2
 
 

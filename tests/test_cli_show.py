@@ -41,7 +41,7 @@ def test_components_as_a_table() -> None:
     assert rows["onnxruntime"].split()[:5] == ["backend", "onnxruntime", "22.01", "to", "26.09"]
     assert "onnx, ort" in rows["onnxruntime"]
     assert rows["redis"].startswith("cache")
-    assert "in trtllm images alone" in rows["tensorrtllm"]
+    assert "in trtllm images only" in rows["tensorrtllm"]
     assert "openvino" not in rows
 
 
@@ -50,6 +50,7 @@ def test_components_as_json() -> None:
     assert (code, error) == (0, "")
     record = json.loads(output)
     assert (record["container_version"], record["triton_version"], record["gpu"]) == ("24.10", "2.51.0", False)
+    assert record["cuda_version"] == "12.6.2"
     assert record["images"]["full"] == "nvcr.io/nvidia/tritonserver:24.10-py3"
     found = {(c["kind"], c["name"]): c for c in record["components"]}
     assert found["backend", "onnxruntime"]["releases"] == ["22.01", "26.09"]
@@ -66,7 +67,7 @@ def test_components_of_a_release_that_is_none() -> None:
 
 def test_components_of_a_newer_release_are_a_guess_and_said_to_be() -> None:
     code, output, error = run("components", "--container-version", "30.01")
-    assert (code, error) == (0, "tritonbuild: release 30.01 is newer than the catalog: taken to be like 26.09\n")
+    assert (code, error) == (0, "tritonbuild: release 30.01 is newer than the catalog; it is treated like 26.09\n")
     assert "onnxruntime" in output
 
 
@@ -195,7 +196,7 @@ def test_a_plan_for_people() -> None:
 
 def test_vllm_takes_its_image_and_says_so() -> None:
     code, output, error = run("plan", "--backend", "vllm", "--container-version", "24.10")
-    assert (code, error) == (0, "tritonbuild: vllm is in the 'vllm' image alone, which is taken\n")
+    assert (code, error) == (0, "tritonbuild: vllm is in the 'vllm' image alone, which is used\n")
     assert "tritonserver:24.10-vllm-python-py3\n" in output
     code, _, error = run("plan", "--backend", "vllm", "--backend", "onnxruntime", "--container-version", "24.10")
     assert code == 2

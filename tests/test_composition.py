@@ -11,7 +11,7 @@ from tritonbuild.composition import Composition, sources
 from tritonbuild.errors import InvalidInputError
 
 REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
-    ("nothing", {}, "no component is chosen", "name at least one, say --backend python"),
+    ("nothing", {}, "no component is chosen", "name at least one, for example --backend python"),
     (
         "unknown backend",
         {"backends": ["onnxrutime"]},
@@ -68,7 +68,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
         "exempt library",
         {"backends": ["python"], "exempt_libraries": ["lib*; rm -rf /"]},
         "'lib*; rm -rf /' is not a pattern of library names",
-        "say libfoo.so.1 or libfoo*",
+        "write libfoo.so.1 or libfoo*",
     ),
 ]
 
@@ -103,7 +103,7 @@ def test_a_python_based_backend_brings_python() -> None:
 
 def test_a_release_newer_than_the_catalog_is_taken_and_said() -> None:
     composition = Composition(backends=("python",), container_version="30.01")
-    assert composition.notes == ("release 30.01 is newer than the catalog: taken to be like 26.09",)
+    assert composition.notes == ("release 30.01 is newer than the catalog; it is treated like 26.09",)
 
 
 def test_the_newest_release_is_the_default() -> None:

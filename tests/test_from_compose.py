@@ -141,7 +141,7 @@ def test_b10_enable_gpu_is_what_it_says(value: str, flavour: str) -> None:
     else:
         assert (code, error) == (
             2,
-            "tritonbuild: --enable-gpu=tru is neither true nor false\nhint: say true or false\n",
+            "tritonbuild: --enable-gpu=tru is neither true nor false\nhint: use true or false\n",
         )
 
 

@@ -91,6 +91,7 @@ def test_a_plug_in_that_breaks(text: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(TritonBuildError) as caught:
         _plugins.load(str(file))
     assert str(caught.value).startswith(message.format(file=str(file)))
+    assert (caught.value.hint == "fix the plug-in, or leave it out") == ("cannot be loaded" in message)
 
 
 @pytest.mark.parametrize("name", ["nonsense_that_is_not_there", "./none.py", "/"])

@@ -51,13 +51,13 @@ CHECKED: list[tuple[str, dict[str, Any], dict[str, Mapping[str, str]], tuple[str
         "gpu without cuda",
         {},
         {"min": {}},
-        ("the base image here.example/min:1 has no CUDA: what is needed of it comes out of the full image",),
+        ("the base image here.example/min:1 has no CUDA: the CUDA libraries that are needed come from the full image",),
     ),
     (
         "gpu without cuda, installed",
         {"runtime": "install"},
         {"min": {}},
-        ("the base image here.example/min:1 has no CUDA: nothing installs it",),
+        ("the base image here.example/min:1 has no CUDA: no package installs it",),
     ),
     (
         "gpu-min of cpu",
@@ -68,7 +68,7 @@ CHECKED: list[tuple[str, dict[str, Any], dict[str, Mapping[str, str]], tuple[str
             "images": {"full": "here.example/full:1", "min": "here.example/min:1", "gpu-min": "here.example/gpu:1"},
         },
         {"gpu-min": {}},
-        ("the image here.example/gpu:1 has no CUDA, whose libraries are to be taken out of it",),
+        ("the image here.example/gpu:1 has no CUDA libraries to copy",),
     ),
 ]
 
@@ -86,7 +86,7 @@ def test_a_cpu_image_is_no_source_for_gpu() -> None:
     with pytest.raises(InvalidInputError) as caught:
         source_check.check(compose(), {"full": CPU})
     assert str(caught.value) == "the full image here.example/full:1 is for CPU, and the composition for GPU"
-    assert caught.value.hint == "add --enable-gpu=false, or name a full image of the GPU flavour"
+    assert caught.value.hint == "add --enable-gpu=false, or name a full image for GPU"
 
 
 def test_a_full_image_of_another_release_is_refused() -> None:
@@ -238,7 +238,7 @@ def test_a_mismatch_ends_before_the_engine_runs(
     assert run(words) == 2
     assert capfd.readouterr().err == (
         f"tritonbuild: the full image {registry}/full:1 is for CPU, and the composition for GPU\n"
-        "hint: add --enable-gpu=false, or name a full image of the GPU flavour\n"
+        "hint: add --enable-gpu=false, or name a full image for GPU\n"
     )
     assert not [line for line in calls.read_text().splitlines() if line.startswith("build")]
 

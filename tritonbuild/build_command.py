@@ -60,7 +60,9 @@ def defaults(
             raise InvalidInputError(f"option {name!r} is set by tritonbuild", hint=hint)
     folder = scratch if work_dir is None else Path(work_dir).absolute()
     if not folder.is_dir():
-        raise InvalidInputError(f"work folder {str(work_dir)!r} does not exist", hint="make it, or name another")
+        raise InvalidInputError(
+            f"work folder {str(work_dir)!r} does not exist", hint="create it, or name another folder"
+        )
     return {
         "file": str(folder / CONTAINERFILE_NAME),
         "context_path": str(scratch / "context"),

@@ -79,7 +79,7 @@ def _digests(metadata: Mapping[str, Any]) -> tuple[str, str]:
 
 def destinations(metadata: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the destinations of the image besides the engine's storage, for an engine whose metadata has them."""
-    found = metadata.get("tritonbuild.places")
+    found = metadata.get("tritonbuild.locations")
     return tuple(map(str, found)) if isinstance(found, list) else ()
 
 

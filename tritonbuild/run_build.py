@@ -40,7 +40,7 @@ class BuildResult:
             for a custom engine that writes none.
         digest: `sha256:...` of the manifest, where the engine reports it; else empty.
         tags: The names of the image, as they were requested.
-        places: The destinations besides the engine's storage, where the engine reports them: `oci:FOLDER:NAME`,
+        locations: The destinations besides the engine's storage, where the engine reports them: `oci:FOLDER:NAME`,
             `docker-archive:FILE`, `docker://REFERENCE`.
         size: Bytes of the image in the engine's storage; None where unknown or not requested.
         engine: The name of the engine that built it.
@@ -54,7 +54,7 @@ class BuildResult:
     image_id: str
     digest: str
     tags: tuple[str, ...]
-    places: tuple[str, ...] = ()
+    locations: tuple[str, ...] = ()
     size: int | None
     engine: str
     version: str
@@ -75,7 +75,7 @@ class Job:
         tags: The names of the image.
         options: The engine's options.
         context: The build context: the paths in it, and the files and folders that go there.
-        network: Whether the build needs a network; else it has none, unless *options* say so.
+        network: Whether the build needs a network; else it has none, unless *options* set one.
         platform: The platform of the image; the engine's default if empty.
         health: The answer of the engine's probe, where it is known already.
         timeout: Seconds after which the engine's processes are stopped.
@@ -137,7 +137,7 @@ def run(job: Job) -> BuildResult:
             image_id=image_id,
             digest=digest,
             tags=job.tags,
-            places=build_outcome.destinations(facts),
+            locations=build_outcome.destinations(facts),
             size=build_outcome.size(engine, in_storage, given, runner.env) if job.measure else None,
             engine=engine.name,
             version=health.version,

@@ -80,7 +80,7 @@ def check(composition: Composition, environments: Environments) -> tuple[str, ..
     """Return remarks about source images that do not fit the composition.
 
     Raises:
-        InvalidInputError: The full image is of another release than the composition, or of the CPU flavour where the
+        InvalidInputError: The full image is of another release than the composition, or of the CPU flavor where the
             composition is for GPU.
     """
     images = named(composition)
@@ -89,7 +89,7 @@ def check(composition: Composition, environments: Environments) -> tuple[str, ..
         if composition.enable_gpu and full.get("TRITON_SERVER_GPU_ENABLED") == "0":
             raise InvalidInputError(
                 f"the full image {images['full']} is for CPU, and the composition for GPU",
-                hint="add --enable-gpu=false, or name a full image of the GPU flavour",
+                hint="add --enable-gpu=false, or name a full image for GPU",
             )
         release = full.get("NVIDIA_TRITON_SERVER_VERSION", composition.container_version)
         if release != composition.container_version:
@@ -103,8 +103,11 @@ def check(composition: Composition, environments: Environments) -> tuple[str, ..
         if cuda and not composition.enable_gpu:
             notes.append(f"the base image {images['min']} has CUDA {cuda}, which an image for CPU does not need")
         if not cuda and composition.enable_gpu:
-            brings = {"copy": "what is needed of it comes out of the full image", "install": "nothing installs it"}
+            brings = {
+                "copy": "the CUDA libraries that are needed come from the full image",
+                "install": "no package installs it",
+            }
             notes.append(f"the base image {images['min']} has no CUDA: {brings[composition.runtime]}")
     if "gpu-min" in environments and not environments["gpu-min"].get("CUDA_VERSION"):
-        notes.append(f"the image {images['gpu-min']} has no CUDA, whose libraries are to be taken out of it")
+        notes.append(f"the image {images['gpu-min']} has no CUDA libraries to copy")
     return tuple(notes)

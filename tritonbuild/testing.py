@@ -1,9 +1,9 @@
-"""Conformance: what an engine's author runs against their own registration.
+"""Conformance checks, which the author of an engine runs against its registration.
 
     python -m tritonbuild.testing my_engine --plugin my_engines.py --base registry.example/base:1
 
 Each check builds a small Containerfile through the engine's registration, as `tritonbuild.build` would, and raises an
-`AssertionError` that says what is not as it must be. With pytest:
+`AssertionError` that names the difference. With pytest:
 
     import pytest
     from tritonbuild import testing
@@ -12,7 +12,7 @@ Each check builds a small Containerfile through the engine's registration, as `t
     def test_conformance(check):
         check(testing.Subject(engine=tritonbuild.get_backend("my_engine"), base="registry.example/base:1"))
 
-The base is any image with a POSIX shell that the engine can pull, or has.
+The base is any image with a POSIX shell that the engine can pull or already stores.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ TAG: Final = "tritonbuild-conformance"
 
 @attrs.frozen(kw_only=True)
 class Subject:
-    """What is checked.
+    """The engine under test, and the image that the checks build on.
 
     Attributes:
         engine: The engine's registration.
         base: An image with a POSIX shell that the engine can pull.
-        options: Options that every build needs where the engine runs, say `{"pull": False}`.
+        options: Options that every build needs where the engine runs, for example `{"pull": False}`.
     """
 
     engine: Engine
@@ -66,18 +66,18 @@ def _require(truth: object, otherwise: str) -> None:
 
 
 def healthy(subject: Subject) -> None:
-    """Its probe answers in time that it can build."""
+    """The probe reports in time that the engine can build."""
     answer = probe(subject.engine)
     _require(isinstance(answer, Health), f"the probe returned {answer!r}")
-    _require(answer.ok, f"the probe says: {answer.reason}")
+    _require(answer.ok, f"the engine is not healthy: {answer.reason}")
 
 
 def equal_requests_give_equal_commands(subject: Subject) -> None:
-    """`construct_build_args` returns the same list of str each time, and does not change what it is given."""
+    """`construct_build_args` returns the same list of str each time, and does not change its arguments."""
     given = {"tag": (TAG,), "file": "/folder/some-file", "context_path": "/some-context", **subject.options}
     before = dict(given)
     first, second = (list(subject.engine.construct_build_args(**given)) for _ in range(2))
-    _require(first == second, f"{first} is not {second}")
+    _require(first == second, f"{first} differs from {second}")
     _require(all(isinstance(token, str) for token in first), f"{first} has tokens that are not str")
     _require(given == before, "the options were changed")
     _require(any("some-file" in token for token in first), f"{first} does not name the Containerfile some-file")
@@ -85,12 +85,12 @@ def equal_requests_give_equal_commands(subject: Subject) -> None:
 
 
 def builds(subject: Subject) -> None:
-    """A build that works returns, with an id if the engine tells one, and leaves nothing in the temporary folder."""
+    """A successful build returns, with an ID if the engine reports one, and leaves no file in the temporary folder."""
     folder = Path(tempfile.gettempdir())
     before = {entry.name for entry in folder.glob("tritonbuild-*")}
     result = subject.build("RUN true")
     _require(not result.image_id or is_digest(result.image_id), f"the image id is {result.image_id!r}")
-    _require(result.log.exists(), "there is no log")
+    _require(result.log.exists(), "the build has no log")
     left = {entry.name for entry in folder.glob("tritonbuild-*")} - before
     _require(not left, f"{sorted(left)} is left in {folder}")
 
@@ -101,16 +101,16 @@ def takes_two_tags(subject: Subject) -> None:
 
 
 def a_step_that_fails_is_an_error(subject: Subject) -> None:
-    """A `RUN` that fails makes the build fail, and what it printed is among the last lines."""
+    """A failing `RUN` fails the build, and its output is among the last lines."""
     word = secrets.token_hex(8)
     error = _failure(subject, f"RUN echo {word} && exit 7")
     _require(error.returncode, f"the return code is {error.returncode}")
-    _require(error.log and word in error.log.read_text(errors="replace"), "the log lacks what the step printed")
-    _require(error.tail, "there are no last lines")
+    _require(error.log and word in error.log.read_text(errors="replace"), "the log lacks the output of the step")
+    _require(error.tail, "the error has no last lines of output")
 
 
 def a_base_that_is_missing_is_an_error(subject: Subject) -> None:
-    """`FROM` an image that does not exist makes the build fail."""
+    """`FROM` with an image that does not exist fails the build."""
     missing = attrs.evolve(subject, base=f"{subject.base.rpartition(':')[0]}:{secrets.token_hex(8)}")
     _failure(missing, "RUN true")
 
@@ -151,8 +151,8 @@ def _failure(subject: Subject, *lines: str) -> BuildFailedError:
 
 
 def _running(text: str) -> bool:
-    own = psutil.Process()
-    ours = {own.pid, *(parent.pid for parent in own.parents())}
+    this = psutil.Process()
+    ours = {this.pid, *(parent.pid for parent in this.parents())}
     return any(
         text in " ".join(found.info["cmdline"] or ())
         for found in psutil.process_iter(["cmdline", "status"])

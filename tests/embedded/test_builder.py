@@ -160,7 +160,7 @@ def test_an_own_folder_where_nothing_is_said(bench: Bench, tmp_path: Path) -> No
     assert done.code == 0, done.err
     index = json.loads((tmp_path / "tritonbuild" / "images" / "index.json").read_bytes())
     assert [entry["digest"] for entry in index["manifests"]] == [done.digest]
-    assert done.facts["tritonbuild.places"] == [f"oci:{tmp_path}/tritonbuild/images:x:1"]
+    assert done.facts["tritonbuild.locations"] == [f"oci:{tmp_path}/tritonbuild/images:x:1"]
 
 
 def test_an_engine_that_does_not_load(bench: Bench, tmp_path: Path, fake_program: Callable[[str, str], Path]) -> None:

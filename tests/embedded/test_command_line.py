@@ -54,7 +54,7 @@ def test_auto_says_why_no_other_engine_and_where_the_image_is(run: Run, tmp_path
     assert last == f"tritonbuild: the image is in oci:{tmp_path}/data/tritonbuild/images:my/triton:1"
     assert done.stdout.startswith("sha256:")
     again = run("--backend", "a", "--output-name", "my/triton:1", "--json")
-    assert json.loads(again.stdout)["places"] == [f"oci:{tmp_path}/data/tritonbuild/images:my/triton:1"]
+    assert json.loads(again.stdout)["locations"] == [f"oci:{tmp_path}/data/tritonbuild/images:my/triton:1"]
 
 
 def test_quiet_is_quiet(run: Run) -> None:
@@ -71,7 +71,7 @@ def test_a_plan_with_layers(run: Run, tmp_path: Path) -> None:
         "server",
         "backend b",
         "accounts and the loader's cache",
-        "all of them",
+        "total",
     ]
     assert not (tmp_path / "data").exists()
     document = json.loads(run("plan", "--engine", "embedded", "--backend", "b", "--quiet", "--json").stdout)

@@ -117,7 +117,7 @@ NOT_DONE: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("what", NOT_DONE)
 def test_what_takes_a_command_is_refused(what: str) -> None:
     with pytest.raises(
-        InvalidInputError, match=f"copies out of the full image and runs nothing, so it cannot do {what}"
+        InvalidInputError, match=f"only copies files from the full image, so it does not support {what}"
     ):
         requested(backends=["python"], **NOT_DONE[what])
 
@@ -128,7 +128,7 @@ def test_it_is_healthy_where_there_is_room(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(_probe, "LOW_SPACE", 1 << 60)
     health = probe(embedded.ENGINE)
     assert health.reason.startswith(f"the disk of its storage {tmp_path} is nearly full: ")
-    assert health.hint == "make room, or set XDG_CACHE_HOME"
+    assert health.hint == "free some space, or set XDG_CACHE_HOME"
 
 
 @pytest.mark.integration

@@ -65,9 +65,9 @@ def test_fields(text: str) -> None:
 
 
 WRONG = {
-    "RUN true": "so it cannot do RUN of a fragment",
-    "copy a b": "so it cannot do COPY of a fragment",
-    "HEALTHCHECK NONE": "so it cannot do HEALTHCHECK of a fragment",
+    "RUN true": "so it cannot apply RUN of a fragment",
+    "copy a b": "so it cannot apply COPY of a fragment",
+    "HEALTHCHECK NONE": "so it cannot apply HEALTHCHECK of a fragment",
     "ENV A=1 B": "ENV A=1 B of the fragment is not NAME=VALUE",
     "ENV A": "ENV A of the fragment is not NAME=VALUE",
     "ENV": "ENV of the fragment has no argument",
@@ -87,7 +87,7 @@ def test_refused(text: str) -> None:
 def test_what_runs_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     fragment = tmp_path / "fragment"
     fragment.write_text("ENV A=1\nRUN true\n")
-    with pytest.raises(InvalidInputError, match="cannot do RUN of a fragment"):
+    with pytest.raises(InvalidInputError, match="cannot apply RUN of a fragment"):
         embedded.document(Composition(backends=["identity"], container_version="24.10", fragment=fragment))
 
 

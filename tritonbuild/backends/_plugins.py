@@ -1,4 +1,4 @@
-"""Engines from elsewhere: modules and files that register theirs when they are loaded, and installed packages.
+"""Plug-ins: modules, files and installed packages that register engines when they are loaded.
 
 An installed package announces its module in the entry-point group `tritonbuild.backends`:
 
@@ -23,8 +23,8 @@ def load(plugin: str) -> None:
     """Load a module by its dotted name, or a file by its path (one that ends in `.py` or has a `/`).
 
     Raises:
-        InvalidInputError: There is no such module or file.
-        TritonBuildError: It raised when it was loaded.
+        InvalidInputError: The module or file does not exist.
+        TritonBuildError: The plug-in raised an error while it was loaded.
     """
     file = Path(plugin) if plugin.endswith(".py") or "/" in plugin else None
     try:
@@ -45,10 +45,10 @@ def load(plugin: str) -> None:
 
 
 def load_installed() -> None:
-    """Load every plug-in that an installed package announces; each once.
+    """Load every plug-in that an installed package announces, each once.
 
     Raises:
-        TritonBuildError: One raised when it was loaded.
+        TritonBuildError: A plug-in raised an error while it was loaded.
     """
     from importlib import metadata  # noqa: PLC0415 - slow, and needed only for an engine that is not built in
 
@@ -62,7 +62,7 @@ def _load_file(file: Path) -> None:
         raise InvalidInputError(f"plug-in {str(file)!r} does not exist", hint="name a .py file, or a module")
     import hashlib  # noqa: PLC0415 - slow, and needed for such files alone
 
-    # Its own name in sys.modules, so that it is loaded once and that its classes can find their module.
+    # A unique name in sys.modules: the file is loaded once, and its classes can find their module.
     name = f"tritonbuild_plugin_{hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:16]}"
     if name in sys.modules:
         return
@@ -80,5 +80,5 @@ def _load_file(file: Path) -> None:
 
 def _broken(plugin: str, error: Exception) -> TritonBuildError:
     return TritonBuildError(
-        f"plug-in {plugin!r} cannot be loaded: {type(error).__name__}: {error}", hint="mend it, or leave it out"
+        f"plug-in {plugin!r} cannot be loaded: {type(error).__name__}: {error}", hint="fix the plug-in, or leave it out"
     )

@@ -1,7 +1,6 @@
 """The embedded engine: `python -m tritonbuild.embedded` writes images, with no daemon, no root and no namespace.
 
-It reads no Containerfile: `document` turns a composition into the request that takes its place. docs/embedded.md lists
-its limits.
+It reads no Containerfile but a request, to which `document` converts a composition. docs/embedded.md lists its limits.
 """
 
 from __future__ import annotations
@@ -58,7 +57,9 @@ OPTIONS: Final[flags.Table] = {
     "load": flags.choice("docker", "nerdctl", "podman"),
     "metadata_file": flags.path,
     "mirror": flags.named,
-    "network": evolve(flags.scalar, expects="'none': nothing runs", texts=lambda value: _only(value, wanted="none")),
+    "network": evolve(
+        flags.scalar, expects="'none': no command runs in the image", texts=lambda value: _only(value, wanted="none")
+    ),
     "no_cache": flags.switch,
     "output": evolve(flags.fields, texts=_outputs),
     "plan_file": flags.path,
@@ -84,10 +85,10 @@ def document(composition: Composition) -> str:
     cannot = [what for what, wanted in _beyond(composition).items() if wanted]
     if cannot:
         raise InvalidInputError(
-            f"the embedded engine copies out of the full image and runs nothing, so it cannot do {cannot[0]}",
-            hint="use another engine: tritonbuild engines shows which can build",
+            f"the embedded engine only copies files from the full image, so it does not support {cannot[0]}",
+            hint="use another engine; tritonbuild engines lists those that can build",
         )
-    # This refuses the instructions that would have to run.
+    # Raises for instructions that this engine cannot apply.
     tuple(instructions.parse(composition.instructions))
     selection = select(composition)
     recipe, sources = selection.recipe, selection.sources
@@ -103,7 +104,7 @@ def document(composition: Composition) -> str:
                 title=f"{one.kind} {one.name}",
                 folder=f"{SERVER}/{one.directory}",
                 opened=one.dlopen,
-                context=one.directory if composition.is_own(one) else "",
+                context=one.directory if composition.is_user_folder(one) else "",
             )
             for one in composition.components
             if one.directory
@@ -131,7 +132,7 @@ def document(composition: Composition) -> str:
 
 
 def _beyond(composition: Composition) -> Mapping[str, object]:
-    """Return the requests that this engine cannot serve, and whether the composition makes them."""
+    """Return the features that this engine lacks, each with whether the composition needs it."""
     return {
         "the runtime 'install'": composition.runtime != "copy",
         "pip packages other than wheels given as files": (
@@ -142,12 +143,12 @@ def _beyond(composition: Composition) -> Mapping[str, object]:
 
 
 def health(**_: object) -> Health:
-    """Check that the cache folder can be written to, and has room."""
+    """Check that the cache folder is writable and has enough free space."""
     folder = dirs.cache()
-    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    if not os.access(there, os.W_OK):
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not os.access(existing, os.W_OK):
         raise UnhealthyEngineError(f"the cache folder {str(folder)!r} cannot be written to", hint="set XDG_CACHE_HOME")
-    require_space(str(there), hint="make room, or set XDG_CACHE_HOME")
+    require_space(str(existing), hint="free some space, or set XDG_CACHE_HOME")
     return Health(ok=True, engine=NAME, version=tritonbuild.embedded.VERSION, features=frozenset({"push", "load"}))
 
 
@@ -155,7 +156,7 @@ def construct_build_args(*, context_path: str | os.PathLike[str] = "", **options
     """Return the tokens of a build.
 
     Raises:
-        InvalidInputError: An option is not this engine's, or its value not what the option expects.
+        InvalidInputError: This engine lacks an option, or a value is not of the option's kind.
     """
     for name, value in options.items():
         if value is not None and name not in OPTIONS and _options.engines_that_can(name):

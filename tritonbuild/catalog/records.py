@@ -15,8 +15,8 @@ class Release:
     Attributes:
         version: NVIDIA's `YY.MM` container version.
         known: Whether the catalog has it. For a release that is newer than the catalog, the recipe, the distribution
-            and Python's version are those of the newest release, and the other versions are None. The user sees a
-            note that says so.
+            and Python's version are those of the newest release, and the other versions are None. A note informs
+            the user.
         triton_version: The version of the server: `2.51.0`.
         upstream: The release of NVIDIA's other containers that this one is based on.
         ubuntu_version: The Ubuntu release of its images: `22.04`.

@@ -1,4 +1,4 @@
-"""The command line: parse, call the library, show. Results go to stdout, everything else to stderr."""
+"""The command line: parse arguments, call the library, show results on stdout and everything else on stderr."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands."""
+"""The commands that build and that check engines: build, engines, health."""
 
 from __future__ import annotations
 
@@ -89,16 +89,16 @@ def build(  # noqa: PLR0913 - one parameter for each option
         output.result(json.dumps({**record, "log": str(result.log)}))
     else:
         output.result(result.image_id)
-    for place in result.places if not quiet else ():
-        output.note(f"the image is in {place}")
+    for location in result.locations if not quiet else ():
+        output.note(f"the image is in {location}")
     if verbose:
         output.note(f"log in {result.log}")
 
 
 def _write(composition: Composition, folder: Path) -> None:
-    """Write the Containerfile that a build would use, and nothing else."""
+    """Write the Containerfile of a build, without building."""
     if not folder.is_dir():
-        raise InvalidInputError(f"work folder {str(folder)!r} does not exist", hint="make it, or name another")
+        raise InvalidInputError(f"work folder {str(folder)!r} does not exist", hint="create it, or name another folder")
     output.result(str(build_command.write_containerfile(api.get_containerfile(composition), folder)))
 
 
@@ -109,7 +109,7 @@ def _load(plugins: Sequence[str]) -> None:
 
 @attrs.frozen(kw_only=True)
 class _Announcer:
-    """Announces a build: the engine that was chosen, and its command."""
+    """A callback that reports the start of a build: the chosen engine, and its command."""
 
     auto: bool
     command: bool
@@ -123,7 +123,7 @@ class _Announcer:
 
 
 def _engine_options(engine: str, values: Sequence[str]) -> dict[str, Any]:
-    """Return the options of `--opt`; those of an engine without a table are taken as they are written."""
+    """Return the options of `--opt`; an engine without a table takes any names, with the values as they are written."""
     if engine == backends.AUTO:
         if values:
             hint = "name it with --engine; options differ by engine"

@@ -23,7 +23,7 @@ def normalized(argv: Sequence[str]) -> list[str]:
         name, equals, value = token.partition("=")
         if name == "--enable-gpu" and equals:
             if value.lower() not in words:
-                raise InvalidInputError(f"--enable-gpu={value!s} is neither true nor false", hint="say true or false")
+                raise InvalidInputError(f"--enable-gpu={value!s} is neither true nor false", hint="use true or false")
             result.append(words[value.lower()])
         elif result and result[-1] == "--enable-gpu" and token.lower() in words:
             result[-1] = words[token.lower()]
@@ -43,7 +43,7 @@ def source_images(values: Iterable[str]) -> dict[str, str]:
         name, comma, reference = value.partition(",")
         if not comma or not reference:
             raise InvalidInputError(
-                f"--image {value!r} is not NAME,REFERENCE", hint="say --image min,REGISTRY/NAME:TAG"
+                f"--image {value!r} is not NAME,REFERENCE", hint="write --image min,REGISTRY/NAME:TAG"
             )
         if name in images:
             raise InvalidInputError(f"--image {name!r} is given twice", hint="give each source image once")

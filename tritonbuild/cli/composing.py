@@ -1,4 +1,4 @@
-"""The options that choose what is composed: declared once for every command that composes, and made a Composition."""
+"""The options of a composition: declared once for all commands, and converted to a `Composition`."""
 
 # No postponed annotations: typer reads the types of the record's fields.
 # ruff: noqa: RUF008 - typer takes lists as defaults and copies them
@@ -45,16 +45,16 @@ class Wanted:
     exempt_library: options.ExemptLibraries = []
 
     def composition(self, config: Settings) -> tuple[Composition, tuple[str, ...]]:
-        """Return the composition, and remarks about how it was understood.
+        """Return the composition, and remarks for the user.
 
         Raises:
-            InvalidInputError: It cannot be composed.
+            InvalidInputError: The options do not make a valid composition.
         """
         chosen = {"backend": [*self.backend], "repoagent": [*self.repoagent], "cache": [*self.cache]}
         images = arguments.source_images(self.image)
         remarks: tuple[str, ...] = ()
         if self.model_repository:
-            from tritonbuild.cli import models  # noqa: PLC0415 - and with it modelrepo, which no other build needs
+            from tritonbuild.cli import models  # noqa: PLC0415 - it imports modelrepo, which other builds do not need
 
             remarks = models.choose(
                 chosen,
@@ -95,7 +95,7 @@ class Wanted:
 
 
 def composing(command: Callable[..., None]) -> Callable[..., None]:
-    """Give *command* the options of `Wanted` before its own; it gets the context and one `wanted`."""
+    """Put the options of `Wanted` before those of *command*, which receives the context and one `wanted`."""
     names = [field.name for field in attrs.fields(Wanted)]
 
     def wrapper(context: typer.Context, **given: Any) -> None:

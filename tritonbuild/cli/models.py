@@ -20,25 +20,25 @@ def choose(  # noqa: PLR0913 - the options that decide what a release has
 ) -> tuple[str, ...]:
     """Add to *chosen* the components that the models need; return the reasons, a line for each component."""
     repository = modelrepo.read(repositories)
-    own = [(kind, text.partition("=")[0]) for kind, texts in chosen.items() for text in texts if "=" in text]
+    folders = [(kind, text.partition("=")[0]) for kind, texts in chosen.items() for text in texts if "=" in text]
     selection = modelrepo.components(
-        repository, catalog, version or catalog.newest(), platform=platform or PLATFORM, gpu=gpu, folders=own
+        repository, catalog, version or catalog.newest(), platform=platform or PLATFORM, gpu=gpu, folders=folders
     )
-    said = list(selection.notes)
+    notes = list(selection.notes)
     found = {"backend": selection.backends, "repoagent": selection.repoagents, "cache": selection.caches}
     for kind, names in found.items():
         for name in names:
             if name not in chosen[kind]:
                 chosen[kind].append(name)
-                said.append(f"{kind} {name}: {_reason(repository, kind, name)}")
-    return tuple(said)
+                notes.append(f"{kind} {name}: {_reason(repository, kind, name)}")
+    return tuple(notes)
 
 
 def _reason(repository: modelrepo.Repository, kind: str, name: str) -> str:
     """Return the first model that needs a component with its reason, and the number of others."""
     same = [(model, need) for model in repository.models for need in model.needs if need.kind == kind]
     found = [(model, need) for model, need in same if need.name == name]
-    # what Triton looks for and what the catalog calls it differ for a few: tensorflow2
+    # A few components have another name in the catalog than for Triton, with an addition: tensorflow2.
     found = found or [(model, need) for model, need in same if name.startswith(need.name)]
     if not found:
         return "a model needs it"

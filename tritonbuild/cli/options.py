@@ -69,9 +69,7 @@ Registry: TypeAlias = Annotated[str, _option(SOURCE, f"A mirror, in place of {NV
 Runtime: TypeAlias = Annotated[
     str, _option(SOURCE, "Copy libraries from full, or install packages.", metavar="|".join(RUNTIMES))
 ]
-Dcgm: TypeAlias = Annotated[
-    str, _option(SOURCE, "With install: where DCGM comes from.", metavar="|".join(DCGM_SOURCES))
-]
+Dcgm: TypeAlias = Annotated[str, _option(SOURCE, "With install: the source of DCGM.", metavar="|".join(DCGM_SOURCES))]
 SkipPull: TypeAlias = Annotated[bool, _option(SOURCE, "Use the source images that the engine has.", "--skip-pull")]
 ExemptLibraries: TypeAlias = Annotated[
     list[str], _option(SOURCE, "A library that may be missing; repeatable.", metavar="PATTERN")
@@ -104,7 +102,7 @@ Json: TypeAlias = Annotated[bool, _option(OUTPUT, "Show the result as JSON.", "-
 
 
 def pass_on(context: typer.Context, name: str) -> None:
-    """Make the options that precede the command *name* its defaults.
+    """Use the options that precede the command *name* as its defaults.
 
     Raises:
         InvalidInputError: The command does not have one of them.

@@ -1,4 +1,4 @@
-"""The commands that show and build nothing: components, models, plan, render.
+"""The commands that show without building: components, models, plan, render.
 
 None of them opens a connection, except `plan` with an engine that reads the source images.
 """
@@ -42,6 +42,7 @@ def components(
             "triton_version": release.triton_version,
             "ubuntu_version": release.ubuntu_version,
             "python_version": release.python_version,
+            "cuda_version": release.cuda_version,
             "platform": platform,
             "gpu": enable_gpu,
             "images": {name: catalog.image(version, name) for name in release.variants},
@@ -50,7 +51,7 @@ def components(
         output.result(json.dumps(record))
         return
     if not release.known:
-        output.note(f"release {version} is newer than the catalog: taken to be like {catalog.newest()}")
+        output.note(f"release {version} is newer than the catalog; it is treated like {catalog.newest()}")
     rows = [("KIND", "NAME", "RELEASES", "ALSO CALLED", "DESCRIPTION")]
     rows += [(c.kind, c.name, c.releases, ", ".join(c.aliases) or "-", _line(c, catalog)) for c in found]
     output.table(rows)
@@ -71,8 +72,8 @@ def models(
     rows = [("MODEL", "NEEDS", "BECAUSE")]
     remarks = []
     for model in repository.models:
-        for place, need in enumerate(model.needs or (None,)):
-            name = model.name if place == 0 else ""
+        for row, need in enumerate(model.needs or (None,)):
+            name = model.name if row == 0 else ""
             rows.append((name, f"{need.kind} {need.name}" if need else "-", need.reason if need else "-"))
         remarks += [f"model {model.name!r}: {note}" for note in model.notes]
         for problem in model.problems:
@@ -117,7 +118,7 @@ def plan(  # noqa: PLR0913 - one parameter for each option
             "components": [_component(component) for component in composition.components],
             "images": dict(found.images),
             "network": found.network,
-            "context": sorted({place for place, _ in found.context}),
+            "context": sorted({path for path, _ in found.context}),
             "layers": None if found.layers is None else [_layer(layer) for layer in found.layers],
             "notes": list(notes),
         }
@@ -155,7 +156,7 @@ def render(
     _context: typer.Context,
     *,
     wanted: Wanted,
-    path: Annotated[str, typer.Option("--output", metavar="PATH", help="A file, or the folder of one.")] = "",
+    path: Annotated[str, typer.Option("--output", metavar="PATH", help="The file to write, or its folder.")] = "",
     buildkit: Annotated[  # noqa: ARG001 - one text suits both
         bool,
         typer.Option("--buildkit/--no-buildkit", help="For builders with or without BuildKit; the text is the same."),
@@ -188,15 +189,15 @@ def _component(component: Component) -> dict[str, Any]:
         "version": component.version,
         "description": component.description,
         "notes": list(component.notes),
-        "own": component.custom,
+        "custom": component.custom,
     }
 
 
 def _line(component: Component, catalog: Catalog) -> str:
     """Return the description of a component in a list."""
-    text = component.description or ("an entry of yours" if component.custom else "-")
+    text = component.description or ("defined in the config file" if component.custom else "-")
     remarks = [f"needs {name}" for name in component.requires]
-    remarks += [] if "full" in component.images else [f"in {' and '.join(component.images)} images alone"]
+    remarks += [] if "full" in component.images else [f"in {' and '.join(component.images)} images only"]
     if component.last != catalog.newest() and not component.custom:
         remarks.append(f"until {component.last}")
     return f"{text} ({'; '.join(remarks)})" if remarks else text

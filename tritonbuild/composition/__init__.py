@@ -1,7 +1,7 @@
-"""Compositions: what users want in an image, as a validated value that knows nothing of engines.
+"""Compositions: the requested contents of an image as a validated value, independent of engines.
 
-In: names, references and paths from `api` and `cli`. Out: a `Composition`, and its `Selection` with the recipe and the
-source images that the catalog has for it, for `recipe`, `source_check` and the embedded engine.
+Input: names, references and paths from `api` and `cli`. Output: a `Composition`, and its `Selection` with the recipe
+and the source images from the catalog, for `recipe`, `source_check` and the embedded engine.
 """
 
 from __future__ import annotations

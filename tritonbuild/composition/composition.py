@@ -1,4 +1,4 @@
-"""The composition: the components of a release that an image is to have, and the source images they come from."""
+"""The composition: the chosen components of a release, and the source images that contain them."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ from tritonbuild.wellknown import COMPONENT_FOLDERS
 
 @attrs.frozen(kw_only=True)
 class Composition:
-    """A choice of Triton components, validated when it is made.
+    """A choice of Triton components, validated on creation.
 
-    Components are laid into the image one layer each, caches and repository agents first, then the Triton backends in
+    Each component becomes one layer, caches and repository agents first, then the Triton backends in
     the order given: a backend that is appended leaves the layers before it as they are, so that an engine takes them
     from its cache.
 
     Args:
-        backends: Names of Triton backends, say `("onnxruntime", "python")`; common aliases (`onnx`) are
+        backends: Names of Triton backends, such as `("onnxruntime", "python")`; common aliases (`onnx`) are
             accepted. `NAME=FOLDER` is a user's backend, compiled or written in Python.
         repoagents: Names of repository agents, or `NAME=FOLDER`.
         caches: Names of response caches, or `NAME=FOLDER`.
         container_version: NVIDIA's release, `YY.MM`. By default the one that the tag of the `full` image names, or the
             newest known.
         enable_gpu: True for GPU, False for CPU.
-        images: Source images in place of the release's own, by name: `full`, `min` (the base), `gpu-min` for CPU, and
+        images: Source images in place of the release's, by name: `full`, `min` (the base), `gpu-min` for CPU, and
             `sdk` for the feature `clients`. `full` and `min` go together.
         base: An image to compose on in place of `min`: any with a C library as new as the full image's.
         registry: The registry of the release's images: a mirror in place of nvcr.io/nvidia.
-        platform: `linux/amd64` or `linux/arm64`; the engine is told. By default the engine decides, and what exists
-            on linux/amd64 is taken to exist.
+        platform: `linux/amd64` or `linux/arm64`, which is passed to the engine. By default the engine decides, and
+            names are checked against the components for linux/amd64.
         runtime: The source of the libraries that the components need: `copy` takes them out of the full image, without
             a network; `install` installs the packages that NVIDIA's compose.py installs, with apt and pip.
         dcgm: For `install`: the source of the data center GPU manager. `package` is NVIDIA's package repository,
-            `copy` the full image, `none` leaves it out, and a server that is linked to it does not start then.
+            `copy` the full image, `none` omits it; a server that is linked to it then fails to start.
         features: Optional parts to add. `headers`: for compiling Triton backends; `allocators`:
             jemalloc and tcmalloc for LD_PRELOAD; `dcgm`: all of its libraries and programs; `python`: the server's
             Python packages and its OpenAI frontend, as files; `sources`: those of third parties; `nvidia`: all that
@@ -99,8 +99,8 @@ class Composition:
     catalog: Catalog = attrs.field(default=BUILTIN, repr=False, eq=False)
     components: tuple[Component, ...] = attrs.field(init=False, repr=False)
     """The chosen components with those they require, as the catalog describes them, and the user's folders."""
-    own: tuple[ComponentFolder, ...] = attrs.field(init=False, repr=False)
-    """The components that are folders of the user."""
+    folders: tuple[ComponentFolder, ...] = attrs.field(init=False, repr=False)
+    """The components that are folders of the user, as `NAME=FOLDER` gives them."""
     variant: str = attrs.field(init=False, repr=False)
     """The variant of the release's full image that holds the components."""
     instructions: str = attrs.field(init=False, repr=False)
@@ -113,26 +113,26 @@ class Composition:
         parameters.check(given, fields.TAKES)
 
     def __attrs_post_init__(self) -> None:
-        """Resolve the names against the catalog; nothing is needed later to know that they exist."""
+        """Resolve the names against the catalog, so that later code need not check them."""
         notes: list[str] = []
         if not self.container_version:
             found_release = fields.tagged_release(self.images) or self.catalog.newest()
             object.__setattr__(self, "container_version", found_release)
         if not self.catalog.release(self.container_version).known:
             newest = self.catalog.newest()
-            notes.append(f"release {self.container_version} is newer than the catalog: taken to be like {newest}")
+            notes.append(f"release {self.container_version} is newer than the catalog; it is treated like {newest}")
         self._check_choices()
         self._check_features()
         found = self._resolve()
         notes += found.notes
         object.__setattr__(self, "components", found.components)
-        object.__setattr__(self, "own", found.own)
+        object.__setattr__(self, "folders", found.folders)
         object.__setattr__(self, "variant", self._variant(found, notes))
         object.__setattr__(self, "instructions", additions.fragment(self.fragment))
         object.__setattr__(self, "notes", tuple(notes))
         if (self.pip or self.requirements) and not any(_is_python(component) for component in self.components):
             raise InvalidInputError(
-                "pip packages are for the python backend, which is not chosen", hint="add --backend python"
+                "pip packages need the python backend, which is not chosen", hint="add --backend python"
             )
 
     def _check_choices(self) -> None:
@@ -142,7 +142,8 @@ class Composition:
                 raise UnknownNameError(what, value, known)
         if self.dcgm != "package" and self.runtime != "install":
             raise InvalidInputError(
-                "--dcgm is for --runtime install", hint="with copy, the server's libraries come out of the full image"
+                "--dcgm requires --runtime install",
+                hint="add --runtime install; with copy, the libraries come from the full image",
             )
         if self.base and "min" in self.images:
             raise InvalidInputError("--base and --image min,REF both name the base", hint="give one of them")
@@ -155,7 +156,7 @@ class Composition:
         for pattern in self.exempt_libraries:
             if not pattern or not pattern.isprintable() or set(pattern) & set(" /'\"`$();&|<>"):
                 raise InvalidInputError(
-                    f"{pattern!r} is not a pattern of library names", hint="say libfoo.so.1 or libfoo*"
+                    f"{pattern!r} is not a pattern of library names", hint="write libfoo.so.1 or libfoo*"
                 )
 
     def _check_features(self) -> None:
@@ -165,10 +166,11 @@ class Composition:
                 raise UnknownNameError("feature", feature, FEATURES)
         if "clients" in self.features and self.runtime == "install":
             raise InvalidInputError(
-                "feature 'clients' is for --runtime copy", hint="what they are linked to is not installed"
+                "feature 'clients' requires --runtime copy",
+                hint="use --runtime copy; install omits the libraries that the clients are linked to",
             )
         if "sdk" in self.images and "clients" not in self.features:
-            raise InvalidInputError("source image 'sdk' is for the feature 'clients'", hint="add --features clients")
+            raise InvalidInputError("source image 'sdk' requires the feature 'clients'", hint="add --features clients")
         if "python" in self.features and self.container_version < FIRST_WITH_PYTHON:
             raise InvalidInputError(
                 f"release {self.container_version} has no Python packages of the server",
@@ -189,14 +191,14 @@ class Composition:
         return resolution.resolve(self._target(), [(kind, name) for kind in names for name in names[kind]])
 
     def _variant(self, found: resolution.Resolution, notes: list[str]) -> str:
-        """Return the variant of the full image to take; where the user names the image, it is that one."""
+        """Return the variant of the full image to use; `full` if the user names the image."""
         if "full" in self.images:
             return "full"
         variant, note = resolution.variant(self._target(), found.of_release())
         notes += [note] if note else []
         if variant != "full" and self.runtime == "install":
-            hint = "the packages of that image are not installed: say --runtime copy"
-            raise InvalidInputError(f"--runtime install cannot make the {variant!r} flavour", hint=hint)
+            hint = "use --runtime copy; install omits the packages of that image"
+            raise InvalidInputError(f"--runtime install cannot compose the {variant!r} image", hint=hint)
         return variant
 
     @property
@@ -215,16 +217,16 @@ class Composition:
         return feature in self.features or (part and "nvidia" in self.features)
 
     def context(self) -> tuple[tuple[str, Path], ...]:
-        """Return the build context: the paths in it, and the user's folders and files that go there."""
-        entries = [(f"{COMPONENT_FOLDERS[folder.kind]}/{folder.name}", folder.path) for folder in self.own]
+        """Return the build context: the paths in it, and the user's folders and files to put at them."""
+        entries = [(f"{COMPONENT_FOLDERS[folder.kind]}/{folder.name}", folder.path) for folder in self.folders]
         entries += [(f"wheels/{path.name}", path) for path in self.wheels]
         entries += [(f"requirements/{number}.txt", path) for number, path in enumerate(self.requirements)]
         entries += [("models", path) for path in self.models]
         return tuple(entries)
 
-    def is_own(self, component: Component) -> bool:
-        """Whether *component* is a folder of the user's."""
-        return any((folder.kind, folder.name) == (component.kind, component.name) for folder in self.own)
+    def is_user_folder(self, component: Component) -> bool:
+        """Whether *component* is a folder of the user."""
+        return any((folder.kind, folder.name) == (component.kind, component.name) for folder in self.folders)
 
 
 def _is_python(component: Component) -> bool:

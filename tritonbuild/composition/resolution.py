@@ -15,7 +15,7 @@ from tritonbuild.wellknown import COMPONENT_FOLDERS
 
 @attrs.frozen(kw_only=True)
 class Target:
-    """The release, platform and flavour that names are resolved for."""
+    """The release, platform and flavor that names are resolved for."""
 
     catalog: Catalog
     version: str
@@ -29,18 +29,18 @@ class Resolution:
 
     Attributes:
         components: The chosen components with those they require, the user's folders among them.
-        own: Those that are the user's folders.
-        notes: Aliases, and names of the release that a user's folder takes.
+        folders: The components that are folders of the user.
+        notes: Remarks about aliases, and about folders that replace a component of the release.
     """
 
     components: tuple[Component, ...]
-    own: tuple[ComponentFolder, ...]
+    folders: tuple[ComponentFolder, ...]
     notes: tuple[str, ...]
 
     def of_release(self) -> tuple[Component, ...]:
-        """Return the components that come out of the release's images."""
-        mine = {(folder.kind, folder.name) for folder in self.own}
-        return tuple(component for component in self.components if (component.kind, component.name) not in mine)
+        """Return the components that the release's images contain."""
+        folders = {(folder.kind, folder.name) for folder in self.folders}
+        return tuple(component for component in self.components if (component.kind, component.name) not in folders)
 
 
 def resolve(target: Target, wanted: Iterable[tuple[str, str]]) -> Resolution:
@@ -50,22 +50,22 @@ def resolve(target: Target, wanted: Iterable[tuple[str, str]]) -> Resolution:
         InvalidInputError: A component or a folder does not exist, or the release does not have the component.
     """
     catalog, version = target.catalog, target.version
-    chosen, own, notes = [], [], []
+    chosen, folders, notes = [], [], []
     for kind, text in wanted:
         name, equals, folder = text.partition("=")
         if equals:
-            own.append(additions.component_folder(kind, check_name(kind, name), folder))
-            chosen.append(_component(own[-1], target))
+            folders.append(additions.component_folder(kind, check_name(kind, name), folder))
+            chosen.append(_component(folders[-1], target))
             if any(component.name == name for component in catalog.components(version, kind=kind)):
-                notes.append(f"{KINDS[kind]} {name!r} is the folder {str(own[-1].path)!r}, not the release's")
+                notes.append(f"{KINDS[kind]} {name!r} is the folder {str(folders[-1].path)!r}, not the release's")
         else:
             component, note = catalog.resolve(kind, name, version, platform=target.platform, gpu=target.gpu)
             chosen.append(component)
             notes += [note] if note else []
     if not chosen:
-        raise InvalidInputError("no component is chosen", hint="name at least one, say --backend python")
+        raise InvalidInputError("no component is chosen", hint="name at least one, for example --backend python")
     components = catalog.with_required(chosen, version, platform=target.platform, gpu=target.gpu)
-    return Resolution(components=components, own=tuple(own), notes=tuple(notes))
+    return Resolution(components=components, folders=tuple(folders), notes=tuple(notes))
 
 
 def variant(target: Target, components: Iterable[Component]) -> tuple[str, str]:
@@ -75,7 +75,7 @@ def variant(target: Target, components: Iterable[Component]) -> tuple[str, str]:
     if name == "full":
         return name, ""
     special = [one for one in ("vllm", "tensorrtllm") if any(component.name == one for component in found)]
-    return name, f"{' and '.join(special) or 'the selection'} is in the {name!r} image alone, which is taken"
+    return name, f"{' and '.join(special) or 'the selection'} is in the {name!r} image alone, which is used"
 
 
 def _component(folder: ComponentFolder, target: Target) -> Component:

@@ -1,4 +1,4 @@
-"""A composition with what the catalog knows of it: its recipe, source images, environment and labels."""
+"""A composition with its data from the catalog: recipe, source images, environment and labels."""
 
 from __future__ import annotations
 

@@ -275,7 +275,7 @@ def _report(options: argparse.Namespace, built: Built, locations: Sequence[str])
             "containerimage.digest": image.manifest.digest,
             "image.name": ",".join(options.tag),
             "tritonbuild.moved": built.moved,
-            "tritonbuild.places": locations,
+            "tritonbuild.locations": locations,
             "tritonbuild.size": sum(layer.size for layer in image.layers),
         }
         _write(options.metadata_file, json.dumps(facts))

@@ -69,7 +69,7 @@ def parse(text: str) -> Iterator[tuple[str, str]]:
         held = ""
         if name.upper() not in KNOWN:
             raise InvalidInputError(
-                f"the embedded engine runs nothing inside the image, so it cannot do {name.upper()} of a fragment",
+                f"the embedded engine runs no command in the image, so it cannot apply {name.upper()} of a fragment",
                 hint=f"use another engine, or instructions that run nothing: {', '.join(KNOWN)}",
             )
         yield name.upper(), rest.strip()

@@ -1,8 +1,8 @@
-"""Options -> argv, from tables.
+"""Option tables: render an engine's options as command-line tokens.
 
-An engine's table says for each option which Python values it takes and which flag it becomes (`kinds.py`); one renderer
-serves all engines. `True` is the bare flag, `False` is `--flag=false`, `None` is not given. Every flag is one token,
-since a flag whose value is optional (podman's `--pull`) leaves a token of its own to be read as the build context.
+An engine's table gives for each option the Python values that it takes and the flag that it becomes (`kinds.py`); one
+renderer serves all engines. `True` is the bare flag, `False` is `--flag=false`, `None` omits the flag. Every flag is
+one token: where a value is optional (podman's `--pull`), a separate token would be read as the build context.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def parse(table: Table, texts: Iterable[str], *, engine: str) -> dict[str, objec
 
     Raises:
         UnknownNameError: If the table lacks an option.
-        InvalidInputError: If a key has no value, and its option is no switch.
+        InvalidInputError: If a key has no value, and its option is not a switch.
     """
     options: dict[str, object] = {}
     for written in texts:
@@ -199,9 +199,9 @@ def _texts(kind: Kind, name: str, value: object, *, engine: str) -> list[str]:
     try:
         texts = kind.texts(value)
         for one in texts:
-            one.encode("utf-8", "surrogateescape")  # as every argument of a process will be
+            one.encode("utf-8", "surrogateescape")  # the encoding of process arguments
             if any(unicodedata.category(c) in {"Cc", "Zl", "Zp"} for c in one):
-                raise ValueError("it has a control character")  # noqa: TRY301 - one handler words all refusals
+                raise ValueError("it has a control character")  # noqa: TRY301 - one handler writes all messages
     except (TypeError, ValueError) as error:
         got = f"a {type(value).__name__} that is not shown" if kind.secret else _shown(value)
         reason = "" if isinstance(error, UnicodeError | TypeError) else str(error)

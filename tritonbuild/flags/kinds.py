@@ -20,7 +20,7 @@ from tritonbuild.masking import csv_line, mask_token
 
 @frozen(kw_only=True)
 class Kind:
-    """Which values an option takes and how they become tokens.
+    """A kind of option: the values that it takes, and their conversion to tokens.
 
     Attributes:
         expects: The accepted values in words, for messages and for the documentation.
@@ -76,16 +76,16 @@ def word(value: object) -> str:
 
 def absolute(value: object) -> str:
     """Return a path as text, absolute from the current directory; `..` stays, since it may follow a symlink."""
-    place = os.fspath(value) if isinstance(value, os.PathLike) else value
-    if not isinstance(place, str):
+    path = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(path, str):
         raise TypeError
-    if not place:
+    if not path:
         raise ValueError("it is empty")
-    return str(Path.cwd() / place)
+    return str(Path.cwd() / path)
 
 
 def inner(value: object) -> str:
-    """Return what stands behind a key: like `text`, but it may be empty, and a bool is `true` or `false`."""
+    """Return the value of a key: like `text`, but it may be empty, and a bool is `true` or `false`."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return "" if value == "" else text(value)

@@ -86,7 +86,7 @@ def _runtime(selection: Selection, base: str) -> Stage:
     added = [
         parts.component_copy(component, composition, parts.ROOT)
         for component in composition.components
-        if composition.is_own(component)
+        if composition.is_user_folder(component)
     ]
     return Stage(
         base=base,

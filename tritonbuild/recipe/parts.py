@@ -28,7 +28,7 @@ def copy_from_full(path: str, owner: str) -> Copy:
 def component_copy(component: Component, composition: Composition, owner: str) -> Copy:
     """Return the instruction that copies a component out of the full image or the build context."""
     target = f"{SERVER}/{component.directory}"
-    if composition.is_own(component):
+    if composition.is_user_folder(component):
         return Copy(sources=(f"{component.directory}/",), target=f"{target}/", chown=owner)
     return copy_from_full(target, owner)
 

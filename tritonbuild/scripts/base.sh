@@ -21,7 +21,7 @@ find / -xdev ! -type d \( -name '*.so*' -o -path '/etc/*' \) -print0 | tr '\n\00
 holder=$(awk -F: '$3 == 1000 { print $1 }' /etc/passwd)
 case $holder in
     '' | ubuntu | triton-server) ;;
-    *) echo "tritonbuild: user id 1000 is $holder in the base image, but has to be triton-server" >&2; exit 1 ;;
+    *) echo "tritonbuild: user id 1000 is $holder in the base image, but must be triton-server" >&2; exit 1 ;;
 esac
 for file in passwd group shadow; do
     [ -e "/etc/$file" ] || continue

@@ -1,4 +1,4 @@
-# Runs in the base image: has the loader look for CUDA's forward compatibility libraries first, where they are there.
+# Runs in the base image: makes the loader search CUDA's forward compatibility libraries first, if the image has them.
 # Without the check, an unset _CUDA_COMPAT_PATH would make this the link /lib, and then remove it.
 set -eu
 export PATH="$PATH:/usr/sbin:/sbin"
@@ -8,7 +8,7 @@ if [ -z "$folder" ] || [ ! -d "$folder/lib.real" ]; then
     exit 0
 fi
 if [ -e "$folder/lib" ] && [ ! -L "$folder/lib" ]; then
-    echo "tritonbuild: $folder/lib is not a link, and stays as it is" >&2
+    echo "tritonbuild: $folder/lib is not a link and is left unchanged" >&2
     exit 0
 fi
 ln -sfn "$folder/lib.real" "$folder/lib"

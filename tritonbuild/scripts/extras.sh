@@ -1,4 +1,4 @@
-# Runs in the full image: collects in /tritonbuild/extras what not every full image has, at its canonical path.
+# Runs in the full image: collects in /tritonbuild/extras the files that not every full image has, at their canonical paths.
 # Arguments: file=PATH, library=PATTERN of names that the loader knows.
 set -eu
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"

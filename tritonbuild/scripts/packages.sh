@@ -1,6 +1,6 @@
 # Runs in the base image: installs packages, and leaves no package lists behind.
-# Arguments: arch=ARCH, the architecture this is written for; apt=PACKAGE of the distribution; and, where there is
-# nvidia=PACKAGE: repository=URL of NVIDIA's, with keyring=PACKAGE or key=NAME, ubuntu=VERSION, recommends=yes.
+# Arguments: arch=ARCH, the expected architecture; apt=PACKAGE of the distribution; nvidia=PACKAGE of NVIDIA's, and for
+# these repository=URL with keyring=PACKAGE or key=NAME, ubuntu=VERSION, recommends=yes.
 set -eu
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 apt='' nvidia='' repository='' keyring='' key='' ubuntu='' recommends=--no-install-recommends
@@ -48,6 +48,6 @@ if [ -n "$nvidia" ]; then
     apt-get update -qq
     apt-get install -y $recommends $nvidia
 fi
-# In the same layer: what is removed later stays in the image.
+# Removed in the same layer: files that a later layer removes still take space in the image.
 apt-get clean
 rm -rf /var/lib/apt/lists/* /var/cache/debconf/*-old /var/log/apt /var/log/dpkg.log

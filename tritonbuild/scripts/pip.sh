@@ -1,5 +1,5 @@
-# Installs Python packages for the interpreter that the server embeds. Arguments: the words of a call of pip; after a
-# "--", those of the next call.
+# Installs Python packages for the interpreter that the server embeds. Arguments: the arguments of a
+# pip command; after a "--", those of the next pip command.
 set -eu
 export LC_ALL=C.UTF-8 PATH="$PATH:/usr/sbin:/sbin" PIP_BREAK_SYSTEM_PACKAGES=1 PIP_ROOT_USER_ACTION=ignore
 python=python3
@@ -12,7 +12,7 @@ if ! "$python" -m pip --version > /dev/null 2>&1; then
     echo "tritonbuild: $python has no pip in this image, so that no package can be installed" >&2
     exit 1
 fi
-# The words go in by standard input, one on each line: a shell has no list of lists.
+# The arguments are passed on standard input, one per line, because a POSIX shell has no nested lists.
 printf '%s\n' "$@" | "$python" -I -c 'import subprocess, sys
 calls = sys.stdin.read().replace("\n--\n", "\n\n").split("\n\n")
 for call in calls:

@@ -174,7 +174,7 @@ for path in (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), *si
 done
 sed -n -e '/\.so$/p' -e '/\.so\./p' -e '/\/bin\//p' $out.list >> $work/candidates
 
-# 3. What is opened or read at run time, where the full image has it.
+# 3. Files and libraries that are opened or read at run time, if the full image has them.
 (
     ldconfig -p | sed -n 's/^[[:space:]]*\([^ ]*\) (.*=> \(.*\)$/\1 \2/p'
     IFS=:
@@ -234,13 +234,13 @@ if [ -s $work/folders ]; then
     sort -u $work/folders > $out/etc/ld.so.conf.d/$conf
 fi
 
-# 5. What the libraries that were brought lack in this image.
+# 5. Libraries that the copied libraries need and this image lacks.
 sed -n -e '/\.so$/p' -e '/\.so\./p' $out.list | sort -u > $work/brought
 sort -u $work/elf > $work/known
 comm -23 $work/brought $work/known | elf_files | ask_loader
 sort -u -o $out.missing $out.missing
 
-# 6. The same bytes every time: folders as they are in the full image.
+# 6. Reproducible bytes: folders get the mode and the time that they have in the full image.
 (cd $out && find . -depth -type d -print0) | lines | while IFS= read -r entry; do
     decode "$entry"
     folder=$path

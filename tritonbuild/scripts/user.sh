@@ -1,4 +1,4 @@
-# Runs in the base image: makes the server's user. Arguments: its name, its id, users that give way to it.
+# Runs in the base image: creates the server's user. Arguments: its name, its ID, users to delete first.
 set -eu
 export PATH="$PATH:/usr/sbin:/sbin"
 name=$1 id=$2
@@ -8,6 +8,6 @@ for other; do
 done
 if ! id -u "$name" > /dev/null 2>&1; then useradd --user-group --uid "$id" --create-home "$name"; fi
 if [ "$(id -u "$name")" != "$id" ] || [ "$(id -g "$name")" != "$id" ]; then
-    echo "tritonbuild: $name is user $(id -u "$name") in the base image, but has to be $id" >&2
+    echo "tritonbuild: $name is user $(id -u "$name") in the base image, but must be $id" >&2
     exit 1
 fi

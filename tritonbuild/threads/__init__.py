@@ -1,4 +1,4 @@
-"""Threads: calls in the background, lanes between threads, and the end of them all."""
+"""Threads: background calls, bounded queues between threads, and the stop of all threads at the end of the process."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _POLL: Final = 0.1
 
 
 class NoAnswerError(TimeoutError):
-    """A call in the background is still running."""
+    """A background call has not returned in time."""
 
 
 class StoppedError(Exception):
-    """The thread's work was given up, or the process ends: the thread ends too."""
+    """The thread must end: its consumer has stopped, or the process ends."""
 
 
 _stopping: Final = threading.Event()
@@ -47,7 +47,7 @@ def in_background(call: Callable[[], T], *, name: str) -> Callable[[float | None
     """Start *call* in a daemon thread, which does not keep the interpreter from ending.
 
     Returns:
-        A function that waits at most so many seconds (for ever with None) and returns the result of *call*. It raises
+        A function that waits at most so many seconds (forever with None) and returns the result of *call*. It raises
         what *call* raises, and `NoAnswerError` if *call* is still running. It may be called once.
     """
     answers: queue.SimpleQueue[Callable[[], T]] = queue.SimpleQueue()
@@ -127,7 +127,8 @@ _END: Final = object()
 def ahead(items: Iterable[T], *, depth: int = 4) -> Generator[T, None, None]:
     """Yield *items*, which another thread takes, up to *depth* of them ahead of the consumer.
 
-    Errors of *items* are raised here. A consumer that stops early ends the thread and closes *items*.
+    Errors that *items* raises are raised in the consumer's thread. A consumer that stops early ends the other thread
+    and closes *items*.
     """
     lane: Lane[object] = Lane(depth)
 

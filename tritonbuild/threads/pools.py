@@ -1,7 +1,7 @@
 """Pools of threads: decompressors and hashes release the interpreter lock, so that threads use all cores.
 
-This module is apart from the package because a command line that builds with an engine needs no pool, and importing
-`concurrent.futures` takes longer than all else that it imports here.
+This is a separate module because a command line that builds with an engine needs no pool, and `concurrent.futures`
+takes longer to import than everything else that it needs of this package.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CORES: Final = max(1, min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_
 
 @contextlib.contextmanager
 def pool(size: int) -> Iterator[ThreadPoolExecutor]:
-    """Yield a pool of threads; what has not begun when something fails does not begin any more."""
+    """Yield a thread pool; if the body fails, calls that have not begun are canceled."""
     threads = ThreadPoolExecutor(max(1, size))
     try:
         yield threads
@@ -30,7 +30,7 @@ def pool(size: int) -> Iterator[ThreadPoolExecutor]:
 
 
 def results(pending: Sequence[Future[T]]) -> list[T]:
-    """Return results once all are there; what one of them raises is raised at once."""
+    """Return the results when all calls are complete; raise an error as soon as one call raises it."""
     done, _ = wait(pending, return_when=FIRST_EXCEPTION)
     for one in pending:
         if one in done:
