@@ -113,6 +113,23 @@ def test_links_are_followed_inside() -> None:
     assert found.resolve_folder("lib/libblas.so") == "usr/lib/libblas.so"
 
 
+DEEP = "/".join(["d"] * 3000)
+
+
+def test_a_path_of_three_thousand_folders() -> None:
+    """Deeper than Python's limit of recursion."""
+    lower = [("file", f"opt/{DEEP}/file", ""), ("file", "opt/a", "")]
+    found = view(lower)
+    *folders, last = found.walk("opt")
+    assert (folders[0], folders[1], last) == ("opt/a", "opt/d", f"opt/{DEEP}/file")
+    assert len(folders) == 3001
+    assert found.resolve(f"opt/{DEEP}/file") == last
+    assert found.is_folder(f"opt/{DEEP}")
+    assert [*view(lower, [("remove", "opt/d", "")])] == ["opt", "opt/a"]
+    assert [*view(lower, [("opaque", "opt", "")])] == ["opt"]
+    assert [*view(lower, [("file", "opt/d", "")])] == ["opt", "opt/a", "opt/d"]
+
+
 def test_hard_links_are_the_file_they_name() -> None:
     found = view([("file", "a", "")], [("file", "x", ""), ("hard", "y", "x"), ("hard", "z", "a")])
     assert (found.entry_id("y").layer, found.entry_id("y").entry) == (

@@ -98,21 +98,24 @@ class View:
         return hidden
 
     def _make_folder(self, path: str) -> None:
-        if path in self._children:
-            return
-        folder, _, name = path.rpartition("/")
-        self._make_folder(folder)
-        self._numbers[path] = -1
-        self._children[path] = {}
-        self._children[folder][name] = None
+        missing = []
+        while path not in self._children:
+            missing.append(path)
+            path = path.rpartition("/")[0]
+        for one in reversed(missing):
+            folder, _, name = one.rpartition("/")
+            self._numbers[one] = -1
+            self._children[one] = {}
+            self._children[folder][name] = None
 
     def _remove(self, path: str) -> None:
-        for child in [*self._children.pop(path, ())]:
-            self._remove(posixpath.join(path, child))
-        if path and path in self._numbers:
-            del self._numbers[path]
-            folder, _, name = path.rpartition("/")
-            self._children.get(folder, {}).pop(name, None)
+        """Remove *path*, which is not the root, and everything below it."""
+        doomed = [path]
+        for one in doomed:  # it grows while it is read
+            doomed += [f"{one}/{child}" for child in self._children.pop(one, ())]
+            self._numbers.pop(one, None)
+        folder, _, name = path.rpartition("/")
+        self._children.get(folder, {}).pop(name, None)
 
     def __contains__(self, path: str) -> bool:
         """Whether there is something at *path*, no link being followed."""
@@ -198,11 +201,12 @@ class View:
 
     def walk(self, folder: str) -> Iterator[str]:
         """Yield the paths below *folder*, sorted, each folder before its content; links are not followed."""
-        for name in self.names(folder):
-            path = f"{folder}/{name}" if folder else name
+        ahead = [posixpath.join(folder, name) for name in reversed(self.names(folder))]
+        while ahead:
+            path = ahead.pop()
             yield path
             if path in self._children:
-                yield from self.walk(path)
+                ahead += [f"{path}/{name}" for name in reversed(self.names(path))]
 
     def resolve(self, path: str) -> str | None:
         """Return the canonical path of *path*, all links resolved; None if it leads to nothing."""
