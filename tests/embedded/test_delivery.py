@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,10 +17,13 @@ from tests.replica.layers import file
 from tests.tiny import images as tiny
 from tritonbuild.embedded import delivery
 from tritonbuild.embedded.delivery import Delivery
+from tritonbuild.errors import TritonBuildError
 from tritonbuild.layers.cache import Cache
 from tritonbuild.layers.items import NewLayer
 from tritonbuild.oci.descriptors import Descriptor, digest_of
+from tritonbuild.oci.http.settings import TransportSettings
 from tritonbuild.oci.images import SourceImage
+from tritonbuild.oci.layouts import LayoutTarget
 from tritonbuild.oci.push import Push
 from tritonbuild.oci.targets import Target
 
@@ -50,6 +54,7 @@ class Uploads:
     """A repository that takes what is streamed."""
 
     def __init__(self) -> None:
+        self.connection = SimpleNamespace(settings=TransportSettings())
         self.sent = 0
         self.whole = threading.Event()
         self.ended: list[str] = []
@@ -118,6 +123,41 @@ def test_a_layer_that_was_begun_in_vain(cache: Cache, layer: NewLayer) -> None:
         if thread.name == "upload":
             thread.join(60)
             assert not thread.is_alive()
+
+
+def test_a_layer_that_is_damaged_in_the_cache_is_written_once_more(
+    cache: Cache, layer: NewLayer, tmp_path: Path
+) -> None:
+    with started(cache) as running:
+        (first,) = running.write([layer])
+    content = cache.blob(first.digest).read_bytes()
+    cache.blob(first.digest).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    lines: list[str] = []
+    targets = [LayoutTarget(tmp_path / name) for name in ("one", "two", "three")]
+    with Delivery(cache, targets, compression="gzip", use_cache=True, report=lines.append) as running:
+        assert running.write([layer]) == [first]
+        running.wait()
+    assert [target.path(first.digest).read_bytes() for target in targets] == [content] * 3
+    assert cache.blob(first.digest).read_bytes() == content
+    assert [line.partition(":")[0] for line in lines] == [
+        f"the layer {layer.title} in the cache is damaged",
+        f"wrote {layer.title}",
+    ]
+
+
+def test_a_failure_of_the_target_does_not_write_a_layer_again(cache: Cache, layer: NewLayer) -> None:
+    class Full:
+        def store(self, *_: Any, **__: Any) -> int:
+            message = "no room"
+            raise TritonBuildError(message)
+
+    lines: list[str] = []
+    target: Any = Full()
+    with Delivery(cache, [target], compression="gzip", use_cache=True, report=lines.append) as running:
+        running.write([layer])
+        with pytest.raises(TritonBuildError, match=r"^no room$"):
+            running.wait()
+    assert [line.partition(":")[0] for line in lines] == [f"wrote {layer.title}"]
 
 
 def test_what_is_under_way_is_abandoned(cache: Cache) -> None:

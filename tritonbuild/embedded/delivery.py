@@ -65,6 +65,8 @@ class Delivery:
         self._stack = contextlib.ExitStack()
         self._writing: dict[int, Future[Written]] = {}
         self._transfers: list[Future[None]] = []
+        self._rewrites: set[str] = set()
+        """Digests of layers that were damaged in the cache, and written again."""
 
     def __enter__(self) -> Delivery:  # noqa: PYI034 - nothing inherits from it, and Self is of Python 3.11
         """Start the threads."""
@@ -143,7 +145,7 @@ class Delivery:
         done, uploads = self._layer(layer, streamed)
         for target in self.targets:
             mover = self._movers[target]
-            self._transfers.append(mover.submit(self._hand_over, target, done, uploads.get(target)))
+            self._transfers.append(mover.submit(self._hand_over, target, layer, done, uploads.get(target)))
         return done
 
     def _layer(self, layer: NewLayer, streamed: Sequence[Push]) -> tuple[Written, dict[Target, Upload]]:
@@ -153,23 +155,27 @@ class Delivery:
             known = self.cache.layer(key) if self.use_cache else None
             if known is not None:
                 return known, {}
-            uploads: dict[Target, Upload] = {target: target.stream() for target in streamed}
-            try:
-                with self.cache.new() as file:
-                    out = _Tee(self, file, [*uploads.values()], passing=len(uploads) == len(self.targets))
-                    done = write(layer, out, self._packers, self.compression)
-                    self.cache.keep_layer(key, file, done)
-                for upload in uploads.values():
-                    upload.end()
-            except BaseException:
-                for upload in uploads.values():
-                    upload.drop()
-                raise
+            return self._write(key, layer, streamed)
+
+    def _write(self, key: str, layer: NewLayer, streamed: Sequence[Push]) -> tuple[Written, dict[Target, Upload]]:
+        """Write the layer to the cache and to *streamed*; return it and the finished uploads."""
+        uploads: dict[Target, Upload] = {target: target.stream() for target in streamed}
+        try:
+            with self.cache.new() as file:
+                out = _Tee(self, file, [*uploads.values()], passing=len(uploads) == len(self.targets))
+                done = write(layer, out, self._packers, self.compression)
+                self.cache.keep_layer(key, file, done)
+            for upload in uploads.values():
+                upload.end()
+        except BaseException:
+            for upload in uploads.values():
+                upload.drop()
+            raise
         sizes = f"{done.unpacked >> 10} KiB, {done.size >> 10} KiB packed"
         self.report(f"wrote {layer.title}: {sizes}, {done.digest} of {done.diff_id}")
         return done, uploads
 
-    def _hand_over(self, target: Target, done: Written, upload: Upload | None) -> None:
+    def _hand_over(self, target: Target, layer: NewLayer, done: Written, upload: Upload | None) -> None:
         self._planned.wait()
         self.go_on()
         if upload is not None and upload.finish(done.digest):
@@ -180,10 +186,25 @@ class Delivery:
         try:
             self._count(target.store(blob, self._guarded(lambda: chunks(path)), verify=False))
         except TritonBuildError:
-            # Whatever the cause, a damaged file must not stay in the cache.
-            if not is_whole(blob, path):
-                self.cache.forget(done.digest)
-            raise
+            if not self._rewritten(layer, blob):
+                raise
+            self._count(target.store(blob, self._guarded(lambda: chunks(path)), verify=False))
+
+    def _rewritten(self, layer: NewLayer, blob: Descriptor) -> bool:
+        """Write the layer once more if its file in the cache is damaged; return whether this was done, here or before.
+
+        Whatever made a transfer fail, a damaged file must not stay in the cache.
+        """
+        self.go_on()
+        key = layer.key(self.compression)
+        with self.cache.alone(key):
+            if not is_whole(blob, self.cache.blob(blob.digest)):
+                self.cache.forget(blob.digest)
+                self.report(f"the layer {layer.title} in the cache is damaged: writing it again")
+                done, _ = self._write(key, layer, ())
+                if done.digest == blob.digest:
+                    self._rewrites.add(blob.digest)
+            return blob.digest in self._rewrites
 
 
 class _Tee:
