@@ -22,6 +22,8 @@ EXTENSIONS: Final = frozenset("xgLK")
 
 _XATTR: Final = "SCHILY.xattr."
 _SPARSE: Final = "GNU.sparse."
+_SPARSE_NAME: Final = "GNU.sparse.name"
+"""The name of a sparse file; the name of its entry has a folder inserted."""
 _KINDS: Final = frozenset("0123456")
 _LARGEST: Final = (1 << 63) - 1
 _DECIMAL: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
@@ -59,7 +61,7 @@ def entry_of(header: bytes, more: Extensions, offset: int, *, what: str) -> Entr
     if kind not in _KINDS or any(key.startswith(_SPARSE) for key in pax):
         form = "a sparse file" if kind in {FILE, "S"} else f"an entry of type {kind!r}"
         raise TritonBuildError(
-            f"{what} has {form}, which cannot be read: {name!r}",
+            f"{what} has {form}, which cannot be read: {pax.get(_SPARSE_NAME, name)!r}",
             hint="sparse files and multi-volume archives are not supported; build the image again",
         )
     return Entry(
