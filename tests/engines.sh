@@ -5,8 +5,8 @@ set -eu
 case ${1:-} in
     demo) packages='mmdebstrap gcc libc6-dev docker-registry podman runc' programs='mmdebstrap gcc docker-registry podman runc' ;;
     all)
-        packages='mmdebstrap gcc libc6-dev docker-registry podman runc buildah docker.io skopeo containerd iptables busybox-static'
-        programs='mmdebstrap gcc docker-registry podman runc buildah dockerd skopeo containerd iptables busybox'
+        packages='mmdebstrap gcc libc6-dev docker-registry podman runc buildah docker.io skopeo containerd iptables busybox-static libarchive-tools'
+        programs='mmdebstrap gcc docker-registry podman runc buildah dockerd skopeo containerd iptables busybox bsdtar'
         ;;
     *) echo "usage: $0 demo|all" >&2; exit 2 ;;
 esac

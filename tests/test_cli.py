@@ -204,13 +204,15 @@ def test_a_build_that_fails_shows_its_last_lines_and_the_log(fake_program: FakeP
     assert Path(log.removeprefix("log: ")).read_text().split() == [str(number) for number in range(1, 31)]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
-def test_an_interrupt_ends_everything(fake_program: FakeProgram, number: signal.Signals, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "ignored"), services.INTERRUPTS.values(), ids=services.INTERRUPTS)
+def test_an_interrupt_ends_everything(
+    fake_program: FakeProgram, number: signal.Signals, ignored: tuple[signal.Signals, ...], tmp_path: Path
+) -> None:
     marker = services.a_day()
     fake_program("podman", f'if [ "$2" = version ]; then echo 4.3.1; exit; fi; sleep {marker}; exit 0')
     argv = [sys.executable, "-m", "tritonbuild", "--engine", "podman", "--backend", "python", "-q"]
     env = {**os.environ, "TMPDIR": str(tmp_path)}
-    with subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with services.running(argv, ignored=ignored, env=env) as process:
         assert services.wait_for(marker)
         process.send_signal(number)
         output, error = process.communicate(timeout=30)

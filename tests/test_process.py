@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests import services
 from tritonbuild import process
 
 
@@ -149,11 +151,11 @@ def test_an_interrupt_ends_the_whole_tree(tmp_path: Path, marker: str) -> None:
         "import sys; from pathlib import Path; from tritonbuild import process\n"
         f"process.run(['sh', '-c', 'setsid sh -c \"sleep 60; : {marker}\" & wait'], log=Path(sys.argv[1]))"
     )
-    with subprocess.Popen([sys.executable, program, str(tmp_path / "log")], stderr=subprocess.PIPE) as parent:
+    with services.running([sys.executable, program, tmp_path / "log"]) as parent:
         wait_for(marker, 2)
-        parent.send_signal(2)
+        parent.send_signal(signal.SIGINT)
         _, error = parent.communicate(timeout=20)
-    assert b"KeyboardInterrupt" in error
+    assert "KeyboardInterrupt" in error
     assert running(marker) == []
 
 

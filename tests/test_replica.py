@@ -383,7 +383,7 @@ def server(request: pytest.FixtureRequest, replica: Replica, tmp_path: Path) -> 
         pytest.fail(f"{late}\n{log.read_text(errors='replace')}")
     finally:
         process.kill()
-        process.wait()
+        process.wait(30)
         shutil.rmtree(root)
 
 

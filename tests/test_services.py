@@ -322,7 +322,7 @@ def test_serve_does_not_wait_for_ever(root: Path, archive: Path, models: Path) -
 
 def start(argv: Sequence[str], env: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """Start a build in a session of its own."""
-    words = [programs.find_in(env, argv[0]), *argv[1:]]
+    words = services.with_default_signals([programs.find_in(env, argv[0]), *argv[1:]])
     return subprocess.Popen(
         words,
         env={**os.environ, **env},
@@ -385,7 +385,7 @@ def test_a_daemon_ends_with_a_harness_that_is_killed(root: Path) -> None:
     assert services.marked(daemon)
 
     harness.kill()
-    harness.wait()
+    harness.wait(30)
 
     assert services.left(daemon) == ()
     for name in leftovers.cgroups(leftovers.cgroup_prefix(harness.pid)):
@@ -401,7 +401,7 @@ def test_descendants_left_names_the_others(marker: str) -> None:
         assert [row.pid for row in services.marked(marker)] == [child.pid]
     finally:
         child.kill()
-        child.wait()
+        child.wait(30)
     assert services.descendants_left(before, timeout=0) == ()
     assert services.left(marker, timeout=0) == ()
 
@@ -523,7 +523,7 @@ def test_what_is_slow_is_made_once(tmp_path: Path) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(60)
 
     assert len(made) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == [".thing.lock", "thing"]

@@ -157,7 +157,7 @@ def registry() -> Iterator[str]:
         thread.start()
         yield f"127.0.0.1:{server.server_port}"
         server.shutdown()
-        thread.join()
+        thread.join(30)
 
 
 def of(host: str, **keywords: Any) -> Composition:

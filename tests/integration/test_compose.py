@@ -306,7 +306,7 @@ def test_an_interrupt_leaves_nothing_running(lab: Lab, number: signal.Signals, t
     env = {**lab.environment(), "TMPDIR": str(temporary)}
     words = ("--backend", "pytorch", "--no-enable-gpu", *images_of(lab), "--fragment", str(fragment))
     argv = lab.command(*words, "--opt", "no_cache=true")
-    with subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with services.running(argv, env=env) as process:
         assert services.wait_for(running, timeout=120), "no RUN was seen"
         process.send_signal(number)
         output, error = process.communicate(timeout=60)

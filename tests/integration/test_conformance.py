@@ -218,9 +218,7 @@ def test_a_daemon_that_is_killed_in_the_middle_of_a_build(lab: Lab, short: Path)
         env = {**lab.environment(), **daemon.env}
         images = (f"--image=full,{references['cpu-full']}", f"--image=min,{references['cpu-min']}")
         words = ("--backend", "python", "--no-enable-gpu", *images, "--fragment", str(short / "fragment"), "--quiet")
-        with subprocess.Popen(
-            lab.command(*words), env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        ) as process:
+        with services.running(lab.command(*words), env=env) as process:
             assert services.wait_for(day, timeout=180)
             os.kill(daemon.pid, signal.SIGKILL)
             output, error = process.communicate(timeout=90)

@@ -118,7 +118,7 @@ def odd() -> Iterator[Odd]:
     finally:
         server.shutdown()
         server.server_close()
-        thread.join()
+        thread.join(30)
 
 
 def is_mount(method: str, path: str) -> bool:

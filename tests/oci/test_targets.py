@@ -116,12 +116,16 @@ def wait_for_scratch(folder: Path) -> None:
 
 
 @pytest.mark.integration
-def test_an_interrupt_in_a_slow_read_leaves_nothing(bench: Bench) -> None:
-    with services.hung_registry() as host:
-        process = subprocess.Popen(hanging(bench, host), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+@pytest.mark.parametrize(("number", "ignored"), services.INTERRUPTS.values(), ids=services.INTERRUPTS)
+def test_an_interrupt_in_a_slow_read_leaves_nothing(
+    bench: Bench, number: signal.Signals, ignored: tuple[signal.Signals, ...]
+) -> None:
+    with services.hung_registry() as host, services.running(hanging(bench, host), ignored=ignored) as process:
         wait_for_scratch(bench.folder)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
+        process.send_signal(number)
+        output, error = process.communicate(timeout=30)
+        assert (process.returncode, output) == (130, ""), error
+        assert "Traceback" not in error
     assert [*bench.folder.glob(".out.tar.*")] == []
 
 
@@ -130,12 +134,12 @@ def test_the_engine_ends_when_its_parent_is_killed(bench: Bench) -> None:
     starter = "import subprocess, sys; print(subprocess.Popen(sys.argv[1:]).pid, flush=True); sys.stdin.read()"
     with services.hung_registry() as host:
         argv = [sys.executable, "-c", starter, *hanging(bench, host)]
-        parent = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        assert parent.stdout is not None
-        pid = int(parent.stdout.readline())
-        wait_for_scratch(bench.folder)
-        parent.kill()
-        parent.communicate(timeout=30)
+        with services.running(argv, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as parent:
+            assert parent.stdout is not None
+            pid = int(parent.stdout.readline())
+            wait_for_scratch(bench.folder)
+            parent.kill()
+            parent.wait(30)
         end = time.monotonic() + 60
         while alive(pid):
             assert time.monotonic() < end

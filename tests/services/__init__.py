@@ -17,11 +17,22 @@ from tests.services.environment import merged
 from tests.services.errors import MissingProgramError, ServiceError
 from tests.services.images import busybox_layout, digest, docker_archive, push
 from tests.services.leftovers import Machine, changes, machine, mounts_under, users_of
-from tests.services.processes import Process, a_day, descendants_left, left, marked, wait_for
+from tests.services.processes import (
+    INTERRUPTS,
+    Process,
+    a_day,
+    descendants_left,
+    left,
+    marked,
+    running,
+    wait_for,
+    with_default_signals,
+)
 from tests.services.registry import Registry, registry
 from tests.services.serving import Server, load, serve
 
 __all__ = [
+    "INTERRUPTS",
     "Buildkitd",
     "Certificate",
     "Containerd",
@@ -57,7 +68,9 @@ __all__ = [
     "refused_registry",
     "refused_socket",
     "registry",
+    "running",
     "serve",
     "users_of",
     "wait_for",
+    "with_default_signals",
 ]

@@ -85,7 +85,7 @@ def _stop(outer: subprocess.Popen[bytes]) -> None:
             outer.wait(STOP_SECONDS)
     if outer.poll() is None:
         outer.kill()
-    outer.wait()
+    outer.wait(STOP_SECONDS)
     # The kernel kills the rest of a namespace a moment after its first process.
     deadline = time.monotonic() + STOP_SECONDS
     while inner and Path(f"/proc/{inner}").exists() and time.monotonic() < deadline:

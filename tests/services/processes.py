@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+import signal
+import subprocess
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Final
 
 import attrs
 
@@ -59,6 +64,52 @@ def descendants(pid: int) -> tuple[Process, ...]:
     while more := {row.pid for row in rows if row.parent in found} - found:
         found |= more
     return tuple(row for row in rows if row.pid in found - {pid})
+
+
+INTERRUPTS: Final[Mapping[str, tuple[signal.Signals, tuple[signal.Signals, ...]]]] = {
+    "SIGINT": (signal.SIGINT, ()),
+    "SIGTERM": (signal.SIGTERM, ()),
+    "SIGHUP": (signal.SIGHUP, ()),
+    "SIGTERM in a background job": (signal.SIGTERM, (signal.SIGINT,)),
+    "SIGHUP in a background job": (signal.SIGHUP, (signal.SIGINT,)),
+}
+"""The signals that end a build, and the signals that it ignores when it starts."""
+
+
+def with_default_signals(argv: Sequence[str | Path], *, ignored: Sequence[signal.Signals] = ()) -> list[str]:
+    """Return *argv* with GNU env before it, which resets the action of every signal and ignores those in *ignored*.
+
+    A process inherits ignored signals: the background jobs of a shell, and all that they start, ignore SIGINT.
+    """
+    options = [f"--ignore-signal={number.name.removeprefix('SIG')}" for number in ignored]
+    return ["env", "--default-signal", *options, *map(str, argv)]
+
+
+@contextlib.contextmanager
+def running(
+    argv: Sequence[str | Path], *, ignored: Sequence[signal.Signals] = (), **keywords: Any
+) -> Iterator[subprocess.Popen[str]]:
+    """Run *argv* with the default action of every signal until the block ends, and kill it if it has not ended then.
+
+    Args:
+        argv: The command.
+        ignored: Signals that it ignores from its start.
+        keywords: Other parameters of `subprocess.Popen`; without them both streams are pipes.
+    """
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(with_default_signals(argv, ignored=ignored), text=True, **{**streams, **keywords})
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            for row in descendants(process.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(row.pid, signal.SIGKILL)
+            process.kill()
+            process.wait(30)
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
 
 
 def a_day() -> str:

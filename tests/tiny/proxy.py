@@ -205,4 +205,4 @@ def proxy(upstream: str) -> Iterator[Proxy]:
     finally:
         server.shutdown()
         server.server_close()
-        thread.join()
+        thread.join(30)

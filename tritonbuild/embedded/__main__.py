@@ -44,6 +44,8 @@ from tritonbuild.oci.targets import Target
 from tritonbuild.reference import parse_platform, parse_reference
 
 _LOAD_TIMEOUT = 1800.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""The signals that end a build, also where they were ignored before, as SIGINT in the background jobs of a shell."""
 _LONGEST_END = 4.0
 """Seconds from a signal to the end of the process; tritonbuild kills it after eight."""
 _POLL = 1.0
@@ -56,7 +58,7 @@ def store() -> Path:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the engine; return its exit status."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _SIGNALS:
         signal.signal(number, _stop)
     threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
     memory.keep_freed()
@@ -79,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
     """End as after an interrupt, so that incomplete files are removed."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     threads.stop()
     # A thread that waits for a registry notices the stop only when an answer comes.
