@@ -13,7 +13,7 @@ ARGS ?=
 # Another checkout, for make bench.
 AGAINST ?=
 
-.PHONY: demo test lint fuzz bench docs engines clean
+.PHONY: demo test lint fuzz determinism bench docs engines clean
 
 demo: $(INSTALLED)  ## Compose an image with the python backend from generated source images, and request an inference
 	tests/engines.sh demo

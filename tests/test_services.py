@@ -477,7 +477,7 @@ def test_a_socket_in_too_deep_a_folder_is_an_error(root: Path) -> None:
     deep = root / ("d" * 80)
     with (
         available("docker"),
-        pytest.raises(services.ServiceError, match="too long a name for a socket"),
+        pytest.raises(services.ServiceError, match="is too long for a socket"),
         services.dockerd(deep),
     ):
         pass

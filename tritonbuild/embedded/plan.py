@@ -11,7 +11,7 @@ from typing import Final
 
 import attrs
 
-from tritonbuild.embedded import instructions, missing
+from tritonbuild.embedded import composed_check, instructions
 from tritonbuild.embedded.additions import Context, canonical
 from tritonbuild.embedded.assembly import Assembly
 from tritonbuild.embedded.request import Request
@@ -69,7 +69,7 @@ class ImagePlan:
     env: Mapping[str, str]
     labels: Mapping[str, str]
     created: int
-    excused: tuple[missing.Excused, ...] = ()
+    excused: tuple[composed_check.Excused, ...] = ()
     opened: tuple[OpenedLibrary, ...] = ()
     full: Source = attrs.field(repr=False)
     base: Source = attrs.field(repr=False)
@@ -206,7 +206,7 @@ def _finish(sources: _Sources) -> ImagePlan:
     extra = {CONFIGURED: configured} if configured else {}
     composed = assembly.composed()
     loader = _loader(composed, sources.machine, env, extra, folder=f"{SERVER}/lib")
-    excused = missing.check(loader, sources.runtime.loader, assembly.items, request.exempt)
+    excused = composed_check.check(loader, sources.runtime.loader, assembly.items, request.exempt)
     generated = {**accounts.files(base.view, request.user), **extra, ldcache.PATH: ldcache.render(loader.lines)}
     items = [assembly.generated(path, content) for path, content in generated.items()]
     assembly.add("accounts and the loader's cache", items)

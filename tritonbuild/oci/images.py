@@ -8,18 +8,17 @@ import platform as machine
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol
 
 import attrs
 
 from tritonbuild.errors import InvalidInputError
 from tritonbuild.oci import descriptors, documents, platforms
-from tritonbuild.oci.archives import DockerOrigin, open_origin
+from tritonbuild.oci.archives import open_origin
 from tritonbuild.oci.descriptors import Descriptor, Origin, broken, whole
 from tritonbuild.oci.documents import Document
 from tritonbuild.oci.files import open_files
-from tritonbuild.oci.layouts import LayoutOrigin
-from tritonbuild.oci.registry import Registries, RepositoryOrigin
+from tritonbuild.oci.registry import Registries
 from tritonbuild.reference import Reference, parse_platform, parse_reference
 
 DISK_TRANSPORTS: Final = ("oci:", "oci-archive:", "docker-archive:")
@@ -27,7 +26,13 @@ DISK_TRANSPORTS: Final = ("oci:", "oci-archive:", "docker-archive:")
 
 _MOST_INDEXES: Final = 3
 
-_ImageOrigin: TypeAlias = LayoutOrigin | DockerOrigin | RepositoryOrigin
+
+class ImageOrigin(Origin, Protocol):
+    """A source of images; `open_image` selects one by the form of a reference."""
+
+    def manifest(self, wanted: str) -> tuple[Descriptor, bytes]:
+        """Return the manifest or index of the image *wanted*: a tag, a name, a digest, or empty for the only one."""
+        ...
 
 
 class _OtherPlatformError(InvalidInputError):
@@ -153,7 +158,7 @@ class _Search:
     """
 
     name: str
-    origin: _ImageOrigin
+    origin: ImageOrigin
     reference: Reference | None
     platform: str
     notes: list[str] = attrs.field(factory=list)
