@@ -33,7 +33,7 @@ def mine(tmp_path: Path) -> Path:
     return folder
 
 
-# --- components of one's own ---
+# --- components of the user ---
 
 
 def test_a_compiled_backend(mine: Path) -> None:

@@ -95,7 +95,7 @@ class Plan:
         composition: The composition, with all defaults filled in.
         images: The source images by name: all that a mirror has to hold.
         network: Whether the build itself needs a network.
-        context: The build context: the paths in it, and the files and folders that go there.
+        context: The build context: the paths in it, and the files and folders to put at them.
         layers: The layers that the engine would write; None without an engine that can plan.
     """
 
@@ -143,7 +143,7 @@ def plan(
 
 
 def _layers(job: Job) -> tuple[PlannedLayer, ...]:
-    """Have the engine of *job* plan in place of building."""
+    """Run the engine of *job* to plan the build, without building."""
     with tempfile.TemporaryDirectory(prefix="tritonbuild-") as folder:
         file = Path(folder) / "plan"
         run(attrs.evolve(job, measure=False, options={**job.options, job.engine.plan_option: str(file)}))
@@ -205,7 +205,7 @@ def build(  # noqa: PLR0913 - the signature of bentoml.container.build, and the 
         echo: A file descriptor that gets the engine's output as it comes, say 2; none by default.
         on_start: Called once before the engine runs, with the probe's answer and the command, credentials masked.
         on_note: Called before that with remarks about the source images that *composition* names.
-        work_dir: A folder for the Containerfile, which stays there; a temporary one by default.
+        work_dir: A folder for the Containerfile, which is kept; a temporary one by default.
         measure: Whether to ask the engine for the image's size, which is one more command.
         keywords: Fields of `Composition`, and options of the engine. A name that both have (`platform`, `runtime`) is
             the composition's; the engine's is given in *options*.
@@ -265,7 +265,7 @@ def _for_platforms(composition: Composition, options: Mapping[str, Any]) -> Comp
     texts = {_containerfile(one).replace(f"# For {one.platform}.", "") for one in each}
     if len(texts) > 1:
         raise InvalidInputError(
-            f"the Containerfiles for {' and '.join(names)} differ", hint="build each platform on its own"
+            f"the Containerfiles for {' and '.join(names)} differ", hint="build each platform separately"
         )
     return composition
 

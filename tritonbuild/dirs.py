@@ -1,4 +1,4 @@
-"""The user's folders: cache, configuration, data and state, as the XDG base directory specification places them.
+"""The user's folders: cache, configuration, data and state, at the paths of the XDG base directory specification.
 
 https://specifications.freedesktop.org/basedir-spec/latest/
 """
@@ -14,7 +14,7 @@ _NAME: Final = "tritonbuild"
 
 
 def cache() -> Path:
-    """Return the folder of files that can be made again."""
+    """Return the folder of files that can be recreated."""
     return _base("XDG_CACHE_HOME", ".cache") / _NAME
 
 

@@ -25,7 +25,7 @@ class Health:
         engine: The name of the engine.
         version: The version of the engine; empty if unknown.
         reason: Why the engine is not healthy, in one line; with *ok*, a remark (why `auto` took this engine).
-        hint: What to do about the reason.
+        hint: The next step for the user.
         seconds: The duration of the probe.
         features: Of `buildkit`, `buildx`, `containerd-store`, `load`, `multi-platform` and `push` those that it has.
         client: The version of the command line, if that is another program than the one of *version*.

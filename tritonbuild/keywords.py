@@ -1,7 +1,7 @@
 """Keywords of the library's functions: the fields of a composition apart from the options of an engine.
 
-A name that only one of the two has goes there. A name that both have (`platform`, `runtime`) is the composition's, and
-the engine's option of that name is given in `options`. No value decides where a keyword goes.
+A name that only one of the two has belongs to that one. A name that both have (`platform`, `runtime`) belongs to the
+composition; the engine's option of that name is given in `options`. No value decides where a keyword goes.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def split(
     Raises:
         InvalidInputError: The composition cannot be used, or an option is given twice with different values.
     """
-    own = {name: value for name, value in keywords.items() if name in _FIELDS}
+    chosen = {name: value for name, value in keywords.items() if name in _FIELDS}
     if features is not None:
-        own["features"] = features
+        chosen["features"] = features
     rest = dict(options or {})
     for name, value in keywords.items():
         if name in _FIELDS:
@@ -48,8 +48,8 @@ def split(
             )
         rest[name] = value
     if composition is None:
-        return Composition(**own), rest
-    return attrs.evolve(composition, **own) if own else composition, rest
+        return Composition(**chosen), rest
+    return attrs.evolve(composition, **chosen) if chosen else composition, rest
 
 
 def check_collisions(composition: Composition, engine: Engine, options: Mapping[str, Any]) -> None:

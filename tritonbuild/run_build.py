@@ -74,14 +74,14 @@ class Job:
             the probe runs.
         tags: The names of the image.
         options: The engine's options.
-        context: The build context: the paths in it, and the files and folders that go there.
+        context: The build context: the paths in it, and the files and folders to put at them.
         network: Whether the build needs a network; else it has none, unless *options* set one.
         platform: The platform of the image; the engine's default if empty.
         health: The answer of the engine's probe, where it is known already.
         timeout: Seconds after which the engine's processes are stopped.
         echo: A file descriptor that gets the engine's output as it comes.
         on_start: Called before the engine runs, with the probe's answer and the masked command.
-        work_dir: The folder of the Containerfile, which stays there; a temporary one by default.
+        work_dir: The folder of the Containerfile, which is kept; a temporary one by default.
         measure: Whether to ask the engine for the image's size, which is one more command.
     """
 

@@ -50,7 +50,7 @@ class Lab:
         sources: The source images it can pull.
         by_hand: The words of its build command, as a user types them; a file, a context and a name come after.
         archives: Where it puts images for the runner to load, if it has no store of its own; None if it has.
-        options: What it is told besides.
+        options: Other options of every build.
     """
 
     name: str

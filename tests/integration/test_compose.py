@@ -279,7 +279,7 @@ def test_a_full_image_without_the_server_fails_the_build(lab: Lab) -> None:
 
 
 def test_a_library_that_is_missing_fails_the_build(lab: Lab, broken_full: str) -> None:
-    """A full image that lacks what a component needs itself: file and library are named; exempt, it is let pass."""
+    """A full image that lacks what a component needs itself: file and library are named unless it is exempt."""
     images = ("--image", f"full,{broken_full}", "--image", f"min,{lab.sources.references['min']}")
     done = lab.tritonbuild(*images, "--backend", "identity")
     assert done.returncode == 4

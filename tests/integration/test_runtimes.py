@@ -45,7 +45,7 @@ def serves(lab: Lab, tag: str, folder: Path, *names: str, options: tuple[str, ..
         assert ask.wrong(server.url, list(names)) == {}
 
 
-# --- a base of one's own ---
+# --- a base that the user names ---
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +128,7 @@ def test_additions_and_a_bare_base_with_buildkit(lab: Lab, sources: Sources, tmp
 
 @pytest.fixture(scope="module")
 def with_additions(podman: Lab, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Two backends of one's own, models, environment, label, user, entry point, instructions."""
+    """Two backends of the user, models, environment, label, user, entry point, instructions."""
     folder = tmp_path_factory.mktemp("additions")
     mine, inside = own_backend(folder)
     (mine / "real.txt").write_text("text\n")
@@ -213,7 +213,7 @@ def installed(lab: Lab, outside: list[str], tag: str, *arguments: str) -> str:
 
 @pytest.fixture(scope="module")
 def plugin(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Instructions of one's own: the replica's repeat opens a library that full alone has, as `copy` would find out."""
+    """Instructions of the user: the replica's repeat opens a library that full alone has, as `copy` would find out."""
     path = tmp_path_factory.mktemp("fragment") / "fragment"
     path.write_text("COPY --from=full /usr/lib/x86_64-linux-gnu/libacme_plugin.so.1 /usr/lib/x86_64-linux-gnu/\n")
     return str(path)

@@ -114,9 +114,9 @@ _ACCOUNT: Final = ("authfile", "cert_dir", "creds", "tls_verify")
 """The options for the connection to a registry; `push` has the same flags."""
 
 
-def table(own: flags.Table) -> flags.Table:
-    """Return the table of an engine: the common rows and its *own*."""
-    return dict(sorted({**_OPTIONS, **own}.items()))
+def table(rows: flags.Table) -> flags.Table:
+    """Return the table of an engine: the common rows, and *rows*."""
+    return dict(sorted({**_OPTIONS, **rows}.items()))
 
 
 GLOBAL_OPTIONS: Final[flags.Table] = {

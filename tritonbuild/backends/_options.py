@@ -64,9 +64,9 @@ def program(words: Sequence[str], table: flags.Table, options: Mapping[str, Any]
     return [*words, *flags.render(table, given, engine=engine)]
 
 
-def table(own: flags.Table) -> flags.Table:
-    """Return the table of an engine: *own*, and the rows of the options that it translates."""
-    return dict(sorted({**UNIFIED, **own}.items()))
+def table(rows: flags.Table) -> flags.Table:
+    """Return the table of an engine: *rows*, and those of the options that it translates."""
+    return dict(sorted({**UNIFIED, **rows}.items()))
 
 
 def nowhere(*, engine: str) -> InvalidInputError:

@@ -146,7 +146,7 @@ def health(**_: object) -> Health:
     """Check that the cache folder is writable and has enough free space."""
     folder = dirs.cache()
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    if not os.access(existing, os.W_OK):
+    if not os.access(existing, os.W_OK, effective_ids=True):
         raise UnhealthyEngineError(f"the cache folder {str(folder)!r} cannot be written to", hint="set XDG_CACHE_HOME")
     require_space(str(existing), hint="free some space, or set XDG_CACHE_HOME")
     return Health(ok=True, engine=NAME, version=tritonbuild.embedded.VERSION, features=frozenset({"push", "load"}))

@@ -142,8 +142,8 @@ def follow_up(
 ) -> Iterator[list[str]]:
     """Yield the commands that write the image's files, save it, and push it; write its id to the iidfile."""
     del scratch
-    own = {name: value for name, value in options.items() if name not in GLOBAL_OPTIONS}
-    destination, given = _options.stored(flags.canonical(own), engine=engine)
+    build_options = {name: value for name, value in options.items() if name not in GLOBAL_OPTIONS}
+    destination, given = _options.stored(flags.canonical(build_options), engine=engine)
     tags = _options.tags(given)
     platforms = flags.render(OPTIONS, {"platform": given.get("platform")}, engine=engine)
     if given.get("iidfile"):

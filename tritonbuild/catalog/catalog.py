@@ -20,7 +20,7 @@ REGISTRY: Final = "nvcr.io/nvidia"
 """The registry of NVIDIA's Triton images."""
 
 UBUNTU: Final = "docker.io/library/ubuntu"
-"""The base of the CPU flavour, registry included: engines resolve a short name differently."""
+"""The base of the CPU flavor, registry included: engines resolve a short name differently."""
 
 _FRAMEWORKS: Final = ("onnxruntime", "openvino", "vllm", "tensorrtllm")
 
@@ -74,7 +74,7 @@ class Catalog:
     def components(
         self, version: str, *, platform: str = "linux/amd64", gpu: bool = True, kind: str | None = None
     ) -> tuple[Component, ...]:
-        """Return the components for a release, platform and flavour, of one *kind* or of all kinds.
+        """Return the components for a release, platform and flavor, of one *kind* or of all kinds.
 
         Raises:
             InvalidInputError: The release or the platform does not exist.
@@ -101,7 +101,7 @@ class Catalog:
 
         Raises:
             UnknownNameError: No release has such a component.
-            InvalidInputError: *name* does not have the form of a name, or the release, the platform or the flavour
+            InvalidInputError: *name* does not have the form of a name, or the release, the platform or the flavor
                 does not have the component.
         """
         check_kind(kind)
@@ -184,9 +184,9 @@ class Catalog:
     def sources(
         self, version: str, *, gpu: bool = True, registry: str = REGISTRY, variant: str = "full", ubuntu: str = UBUNTU
     ) -> dict[str, str]:
-        """Return the source images of a release: `full` and `min`, and `gpu-min` for the CPU flavour.
+        """Return the source images of a release: `full` and `min`, and `gpu-min` for the CPU flavor.
 
-        The CPU flavour takes its components from the GPU full image, since the CPU-only image is not published. Its
+        The CPU flavor takes its components from the GPU full image, since the CPU-only image is not published. Its
         base is the distribution that the release is built on, as the server's build.py has it; compose.py names an
         older one from 24.11 on. *registry* does not apply to *ubuntu*, which is not NVIDIA's.
 

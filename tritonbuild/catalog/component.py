@@ -1,4 +1,4 @@
-"""Components: a `Component` record from its row, for a release, platform and flavour."""
+"""Components: a `Component` record from its row, for a release, platform and flavor."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def component_from(row: Row, release: Release, scope: Scope) -> Component:
     images = tuple(name for name in row["images"] if name in release.variants)
     paths = _PATHS[scope.arch]
     fillings = {**paths, "cuda_libraries": fill(scope.value(table["cuda_libraries"]), paths)}
-    # A CPU base lacks files that the GPU flavour's min image has. The GPU flavour is built on that image.
+    # A CPU base lacks files that the GPU flavor's min image has. The GPU flavor is built on that image.
     copied = [] if scope.gpu else [table["sets"][name] for name in row.get("copies", ())]
     opened = [opened for name in row.get("dlopen", ()) for opened in table["sets"].get(name, ({"value": [name]},))]
     directory = row.get("directory", [{"value": f"{COMPONENT_FOLDERS[row['kind']]}/{row['name']}"}])

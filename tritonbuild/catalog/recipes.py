@@ -1,4 +1,4 @@
-"""Recipes: a `Recipe` record from the rows that hold for a release, flavour and architecture."""
+"""Recipes: a `Recipe` record from the rows that hold for a release, flavor and architecture."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def fill(text: str, fillings: Mapping[str, str]) -> str:
 
 
 def recipe_of(release: Release, *, gpu: bool, arch: str, components: tuple[Component, ...]) -> Recipe:
-    """Return the recipe of *release* for a flavour and architecture."""
+    """Return the recipe of *release* for a flavor and architecture."""
     table = load_table("recipes")
     scope = Scope(release.version, gpu, arch)
     known = {

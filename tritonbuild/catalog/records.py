@@ -54,7 +54,7 @@ class FileCopy:
 
 @attrs.frozen(kw_only=True)
 class Component:
-    """A Triton backend, repository agent or cache, as one release has it for one platform and flavour.
+    """A Triton backend, repository agent or cache, as one release has it for one platform and flavor.
 
     Attributes:
         kind: `backend`, `repoagent` or `cache`.
@@ -72,7 +72,7 @@ class Component:
             to the earlier one.
         apt: The distribution's packages that the `install` runtime installs for it.
         pip: The Python packages that the `install` runtime installs for it: a tuple for each call of pip.
-        copies: Files that the CPU flavour takes from the GPU flavour's min image.
+        copies: Files that the CPU flavor takes from the GPU flavor's min image.
         dlopen: Names, or shell patterns of names, of libraries outside its directory that it opens at run time
             without being linked to them. Not all exist in every release.
         aliases: Other names for it.
@@ -135,7 +135,7 @@ class PackageRepository:
 
 @attrs.frozen(kw_only=True)
 class Dcgm:
-    """The data center GPU manager (DCGM), which the server is linked to in the GPU flavour.
+    """The data center GPU manager (DCGM), which the server is linked to in the GPU flavor.
 
     Attributes:
         version: The version in the release; None where it is not known.
@@ -155,16 +155,16 @@ class Dcgm:
 
 @attrs.frozen(kw_only=True)
 class Recipe:
-    """The content of the Containerfile that a release's compose.py writes, for one flavour and architecture.
+    """The content of the Containerfile that a release's compose.py writes, for one flavor and architecture.
 
     Attributes:
         release: The release.
-        gpu: The flavour.
+        gpu: The flavor.
         arch: `x86_64` or `aarch64`.
         workdir: The working directory.
         env: Environment variables of every image. A value may refer to a variable of the base: `${PATH}`.
         env_from_full: Variables whose values come from the full image's configuration: `label:NAME` or `env:NAME`.
-        cpu_env: Variables of the CPU flavour, which keep the server from looking for a GPU. compose.py has none: it
+        cpu_env: Variables of the CPU flavor, which keep the server from looking for a GPU. compose.py has none: it
             relies on the entry point of the CPU-only full image, which is not published.
         labels: Labels of every image.
         labels_from_full: Names of labels whose values come from the full image's configuration.
@@ -178,7 +178,7 @@ class Recipe:
         apt: The distribution's packages of every image.
         cuda_apt: Packages of every image that come from *repository*.
         repository: NVIDIA's package repository.
-        dcgm: DCGM; None in the CPU flavour.
+        dcgm: DCGM; None in the CPU flavor.
         dlopen: Libraries that the server opens at run time, as in `Component.dlopen`.
         components: The components of the release, with the environment, packages and files that each adds.
     """
@@ -212,7 +212,7 @@ class Recipe:
         return tuple(copy.source.rpartition("/")[2] for copy in self.core_copies if copy.destination == ".")
 
     def env_with(self, components: Iterable[Component]) -> dict[str, str]:
-        """Return *env* extended by the variables of *components* in this flavour, in their order.
+        """Return *env* extended by the variables of *components* in this flavor, in their order.
 
         A reference to an earlier value of the same variable is replaced by that value, so that each variable occurs
         once. The first value's reference to the base remains: `${LD_LIBRARY_PATH}`.

@@ -1,4 +1,4 @@
-"""The catalog's data files: loading them, and selecting the rows that hold for a release, flavour and architecture.
+"""The catalog's data files: loading them, and selecting the rows that hold for a release, flavor and architecture.
 
 A row holds from release `from` to release `to`, both included; a bound that is missing is open, also towards releases
 newer than the catalog. `gpu` (true or false) and `arch` (`x86_64` or `aarch64`) restrict it further.
@@ -27,7 +27,7 @@ def load_table(name: str) -> Row:
 
 @attrs.frozen
 class Scope:
-    """The scope of a query: the release, flavour and architecture for which rows are selected."""
+    """The scope of a query: the release, flavor and architecture for which rows are selected."""
 
     version: str
     gpu: bool = True

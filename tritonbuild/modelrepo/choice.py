@@ -37,7 +37,7 @@ def components(  # noqa: PLR0913 - three of them select from the catalog
 
     Raises:
         InvalidInputError: No model was found, the needs of one are unknown, or the release, the platform or the
-            flavour lacks a component: the message names the model, its folder and the reason for the need.
+            flavor lacks a component: the message names the model, its folder and the reason for the need.
     """
     _check(repository)
     query = _Query(catalog, version, platform, gpu)
@@ -82,7 +82,7 @@ def _check(repository: Repository) -> None:
 
 @attrs.frozen
 class _Query:
-    """The query to the catalog: release, platform and flavour."""
+    """The query to the catalog: release, platform and flavor."""
 
     catalog: Catalog
     version: str

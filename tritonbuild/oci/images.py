@@ -154,7 +154,7 @@ class _Search:
         origin: The registry, layout or archive that has the image.
         reference: The reference in a registry; None for an image on disk.
         platform: The platform that is asked for.
-        notes: What was left out on the way.
+        notes: Remarks about entries and instructions that are left out.
     """
 
     name: str

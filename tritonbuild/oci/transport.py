@@ -203,7 +203,7 @@ class Transport:
         Args:
             request: The request.
             answer: The refusal.
-            authorizations: How often each authentication scheme was tried for this request; counted here.
+            authorizations: The number of attempts with each authentication scheme for this request; counted here.
         """
         challenges = parse_challenges(answer.response.headers.getlist("WWW-Authenticate"))
         problem = answer.problem()

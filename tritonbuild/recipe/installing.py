@@ -3,7 +3,7 @@
 Stages:
 
 `full`, `gpu-min`
-    the full image; for CPU compositions that need files of it, the GPU flavour's min image.
+    the full image; for CPU compositions that need files of it, the GPU flavor's min image.
 `extras`
     on `full`: collects files that not every full image has.
 `composed`
@@ -25,7 +25,7 @@ from tritonbuild.recipe import parts
 
 _DCGM_LIBRARIES: Final = ("libdcgm*.so.*",)
 _SERVER_LIBRARIES: Final = ("libcudart.so.*", "libdcgm.so.*")
-"""Libraries that the GPU flavour's server is linked to and a CPU base lacks. compose.py expects the CPU-only full
+"""Libraries that the GPU flavor's server is linked to and a CPU base lacks. compose.py expects the CPU-only full
 image, which is not published."""
 
 ADDED_PACKAGES: Final = ("ca-certificates",)

@@ -101,10 +101,8 @@ def last(selection: Selection) -> Stage:
         instructions.append(Word("USER", composition.user))
     else:
         instructions.append(
-            Comment(
-                "The server runs as root unless told otherwise, as in NVIDIA's images; triton-server (1000) exists."
-            )
+            Comment("The server runs as root by default, as in NVIDIA's images; triton-server (1000) exists.")
         )
     if composition.instructions:
-        instructions += [Comment("The user's own instructions."), Fragment(composition.instructions)]
+        instructions += [Comment("The user's instructions."), Fragment(composition.instructions)]
     return Stage(base="composed", instructions=tuple(instructions))

@@ -155,8 +155,8 @@ def _in_folder(view: View, folder: str, real: str, hwcaps: str = "") -> list[Lib
             kept[found.soname] = found
     lines = []
     for soname, one in kept.items():
-        # ldconfig creates the link named like the soname where it lacks; here the name of the file stands in its
-        # place. Among variants ldconfig creates no link, and names the file.
+        # ldconfig creates a missing link that is named like the soname; this cache names the file instead. Among
+        # variants ldconfig creates no link, and names the file.
         linked = not hwcaps and f"{real}/{soname}" in view
         path = f"{folder}/{soname if linked else one.name}"
         lines.append(Library(name=soname, path=path, flags=one.flags, hwcaps=hwcaps))

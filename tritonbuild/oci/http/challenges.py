@@ -29,7 +29,7 @@ class Challenge:
 def parse_challenges(headers: Iterable[str]) -> list[Challenge]:
     """Return the challenges of `WWW-Authenticate` headers; each may hold several.
 
-    What does not follow the grammar is skipped. The time is linear in the length of the headers.
+    Text that does not follow the grammar is skipped. The time is linear in the length of the headers.
     """
     return [challenge for header in headers for challenge in _parse(header[:_LONGEST])]
 
