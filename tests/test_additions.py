@@ -168,7 +168,7 @@ def test_how_the_image_ends(tmp_path: Path) -> None:
     assert lines[-8:] == [
         'ENTRYPOINT ["tini", "--"]',
         "USER 1000:1000",
-        "# The user's own instructions.",
+        "# The user's instructions.",
         "# a comment",
         "RUN echo \\",
         "  from here",
