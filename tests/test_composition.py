@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import pytest
 
+from tritonbuild.backends import embedded
 from tritonbuild.catalog import BUILTIN
-from tritonbuild.composition import Composition, sources
+from tritonbuild.composition import Composition, select, sources
 from tritonbuild.errors import InvalidInputError
+from tritonbuild.recipe import containerfile
 
 REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     ("nothing", {}, "no component is chosen", "name at least one, for example --backend python"),
@@ -125,6 +129,27 @@ def test_the_release_is_that_of_the_full_images_tag(tag: str, version: str) -> N
     images = {"full": f"mirror.example/n/tritonserver:{tag}", "min": "mirror.example/n/base:1"}
     assert Composition(backends=("python",), images=images).container_version == (version or BUILTIN.newest())
     assert Composition(backends=("python",), images=images, container_version="24.05").container_version == "24.05"
+
+
+@pytest.mark.parametrize(
+    ("user", "written"),
+    [
+        ("triton-server", "1000:1000"),
+        ("triton-server:triton-server", "1000:1000"),
+        ("triton-server:video", "1000:video"),
+        ("triton-server:44", "1000:44"),
+        ("app:triton-server", "app:1000"),
+        ("app", "app"),
+        ("1234", "1234"),
+        ("1234:5", "1234:5"),
+        ("", ""),
+    ],
+)
+def test_the_servers_account_is_written_in_numbers(user: str, written: str) -> None:
+    composition = Composition(backends=("python",), user=user)
+    assert select(composition).user() == written
+    assert json.loads(embedded.document(composition))["run_as"] == written
+    assert re.findall(r"^USER (.*)$", containerfile(composition), re.MULTILINE)[-1] == (written or "root")
 
 
 def test_source_images() -> None:

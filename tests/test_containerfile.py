@@ -32,6 +32,7 @@ LINES: list[tuple[str, Instruction, list[str]]] = [
         ["COPY --from=full --chown=0:0 /a /c /b/"],
     ),
     ("copy with blanks", Copy(sources=("/a b",), target="/c"), ['COPY ["/a b", "/c"]']),
+    ("copy with quotes", Copy(sources=("/a'b",), target='/c"d/'), ['COPY ["/a\\\\\'b", "/c\\\\\\"d/"]']),
     ("copy with a dollar", Copy(sources=("/a$b",), target="/c"), ["COPY /a\\$b /c"]),
     ("env", Env({"A": 'x "$Y" \\', "B": ""}), ["ENV \\", '    A="x \\"\\$Y\\" \\\\" \\', '    B=""']),
     ("env that refers", Env({"PATH": "/a:${PATH}"}, expand=True), ["ENV \\", '    PATH="/a:${PATH}"']),

@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import tritonbuild
+from tests.corpus import chroot
 
 SCRIPTS = Path(tritonbuild.__file__).parent / "scripts"
 
@@ -56,3 +59,33 @@ def test_an_interpreter_without_pip_is_named(tmp_path: Path) -> None:
     done, calls = pip(tmp_path, "numpy", works=False)
     assert (done.returncode, calls) == (1, [])
     assert done.stderr == "tritonbuild: python3 has no pip in this image, so that no package can be installed\n"
+
+
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="chroot takes root")
+
+
+@AS_ROOT
+@pytest.mark.parametrize("home", [None, "", "srv/homes"], ids=["no /home", "a folder", "a link"])
+def test_the_servers_user_has_a_home(home: str | None, tmp_path: Path) -> None:
+    root = chroot.base_root(tmp_path)
+    if home is not None:
+        (root / (home or "home")).mkdir(parents=True, mode=0o711)
+        os.chown(root / (home or "home"), 0, 50)
+    if home:
+        (root / "home").symlink_to(f"/{home}")
+    done = chroot.run(root, "base.sh", env={})
+    assert done.returncode == 0, done.stderr
+    made = root / "tritonbuild/accounts" / (home or "home")
+    status = (made / "triton-server").stat()
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (1000, 1000, 0o755)
+    above = made.stat()
+    assert (above.st_uid, above.st_gid, above.st_mode & 0o777) == ((0, 0, 0o755) if home is None else (0, 50, 0o711))
+    assert sorted(path.name for path in (root / "tritonbuild/accounts/etc").iterdir()) == ["group", "passwd"]
+
+
+@AS_ROOT
+def test_a_home_that_the_base_has_stays(tmp_path: Path) -> None:
+    root = chroot.base_root(tmp_path)
+    (root / "home/triton-server").mkdir(parents=True)
+    assert chroot.run(root, "base.sh", env={}).returncode == 0
+    assert not (root / "tritonbuild/accounts/home").exists()

@@ -67,7 +67,8 @@ class Copy:
         options = [f"--from={_plain(self.from_stage, 'COPY')}"] if self.from_stage else []
         options += [f"--chown={_plain(self.chown, 'COPY')}"] if self.chown else []
         given = (*self.sources, self.target)
-        paths = [_plain(path, "COPY").replace("\\", "\\\\").replace("$", "\\$") for path in given]
+        # Builders expand variables and remove quotes in both forms; a backslash keeps the character behind it.
+        paths = [re.sub(r"""[\\$'"]""", r"\\\g<0>", _plain(path, "COPY")) for path in given]
         # The JSON form allows blanks in paths; the plain form is easier to read.
         text = json.dumps(paths) if any(set(path) & set(" \"'\\[") for path in given) else " ".join(paths)
         return [" ".join(("COPY", *options, text))]

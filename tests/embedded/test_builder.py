@@ -96,6 +96,9 @@ def test_the_accounts(bench: Bench, tmp_path: Path) -> None:
     assert contents["etc/group"].splitlines() == ["root:x:0:", "adm:x:4:syslog", "triton-server:x:1000:"]
     assert contents["etc/shadow"].splitlines() == ["root:*:1:0:::::", "triton-server:!:19000:0:99999:7:::"]
     assert found["etc/shadow"].mode == 0o640
+    home = found["home/triton-server"]
+    assert (home.isdir(), home.mode, home.uid, home.gid) == (True, 0o755, 1000, 1000)
+    assert (found["home"].uid, found["home"].mode) == (0, 0o755)
     assert contents["etc/ld.so.cache"].startswith("glibc-ld.so.cache1.1")
 
 

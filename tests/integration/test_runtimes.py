@@ -112,7 +112,7 @@ def test_additions_and_a_bare_base_with_buildkit(lab: Lab, sources: Sources, tmp
     tag = "tritonbuild-test/additions:buildkit"
     lab.build(
         *("--backend", f"mine={mine}", "--model-repository", str(inside), "--with-models"),
-        *("--models-folder", "/more", "--base", sources.references["cpu-min"], "--user", "triton-server"),
+        *("--models-folder", "/mo're", "--base", sources.references["cpu-min"], "--user", "triton-server"),
         tag=tag,
     )
     (tmp_path / "none").mkdir(mode=0o755)
@@ -121,9 +121,12 @@ def test_additions_and_a_bare_base_with_buildkit(lab: Lab, sources: Sources, tmp
         lab.runner,
         tag,
         tmp_path / "none",
-        arguments=["--model-repository=/more"],
+        arguments=["--model-repository=/mo're"],
     ) as server:
         assert ask.wrong(server.url, ["scale"]) == {}
+
+
+MODELS_INSIDE = """/opt/it's "my" models"""
 
 
 @pytest.fixture(scope="module")
@@ -135,11 +138,11 @@ def with_additions(podman: Lab, tmp_path_factory: pytest.TempPathFactory) -> str
     (mine / "link.txt").symlink_to("real.txt")
     with podman.unpacked(podman.sources.references["full"], tmp_path_factory.mktemp("full")) as files:
         subprocess.run(["cp", "-r", files / "opt/tritonserver/backends/identity", folder / "identity"], check=True)
-    (folder / "fragment").write_text('ENV ADDED="by a fragment"\nRUN id -un > /var/tmp/who\n')
+    (folder / "fragment").write_text('ENV ADDED="by a fragment"\nRUN id -un > /var/tmp/who && touch ~/made\n')
     tag = "tritonbuild-test/additions"
     podman.build(
         *("--backend", f"mine={mine}", "--backend", f"identity={folder / 'identity'}", "--cache", "local"),
-        *("--model-repository", str(inside), "--with-models", "--models-folder", "/opt/models"),
+        *("--model-repository", str(inside), "--with-models", "--models-folder", MODELS_INSIDE),
         *("--env", "MONEY=$5 and more", "--label", "com.example.mine=yes", "--user", "triton-server"),
         *("--entrypoint", "/opt/nvidia/nvidia_entrypoint.sh env -u NOTHING", "--fragment", str(folder / "fragment")),
         tag=tag,
@@ -151,14 +154,17 @@ def test_additions_are_in_the_image(podman: Lab, with_additions: str, tmp_path: 
     config = podman.config(with_additions)["Config"]
     assert {"MONEY=$5 and more", "ADDED=by a fragment"} <= set(config["Env"])
     assert config["Labels"]["com.example.mine"] == "yes"
-    assert config["User"] == "triton-server"
+    assert config["User"] == "1000:1000"
     assert config["Entrypoint"] == ["/opt/nvidia/nvidia_entrypoint.sh", "env", "-u", "NOTHING"]
     with podman.unpacked(with_additions, tmp_path) as files:
         backends = files / "opt/tritonserver/backends"
         assert sorted(path.name for path in backends.iterdir()) == ["identity", "mine", "python"]
         assert (backends / "mine/link.txt").readlink() == Path("real.txt")
         assert (files / "var/tmp/who").read_text() == "triton-server\n"
-        assert [path.name for path in (files / "opt/models").iterdir()] == ["scale"]
+        assert [path.name for path in (files / MODELS_INSIDE[1:]).iterdir()] == ["scale"]
+        home = files / "home/triton-server"
+        assert {(path.stat().st_uid, path.stat().st_gid) for path in (home, home / "made")} == {(1000, 1000)}
+        assert home.parent.stat().st_uid == 0
 
 
 def test_additions_serve(podman: Lab, with_additions: str, tmp_path: Path) -> None:
@@ -167,7 +173,7 @@ def test_additions_serve(podman: Lab, with_additions: str, tmp_path: Path) -> No
         podman.runner,
         with_additions,
         models(tmp_path, "ident"),
-        arguments=["--model-repository=/opt/models", "--cache-config=local,size=1048576"],
+        arguments=[f"--model-repository={MODELS_INSIDE}", "--cache-config=local,size=1048576"],
     ) as server:
         assert ask.wrong(server.url, ["ident", "scale"]) == {}
 

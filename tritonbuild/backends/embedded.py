@@ -123,7 +123,7 @@ def document(composition: Composition) -> str:
         entrypoint=composition.entrypoint or recipe.entrypoint,
         workdir=recipe.workdir,
         user=Account(name=recipe.user.name, uid=recipe.user.uid, gid=recipe.user.gid, removes=recipe.user.removes),
-        run_as=composition.user,
+        run_as=selection.user(),
         instructions=composition.instructions,
         exempt=composition.exempt_libraries,
         title=f"Triton Inference Server {composition.container_version}",

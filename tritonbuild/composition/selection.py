@@ -77,6 +77,17 @@ class Selection:
             for name, value in env.items()
         }
 
+    def user(self) -> str:
+        """Return the user of the image's processes, in numbers for the server's account; empty for root.
+
+        Kubernetes does not accept a name where it requires that the user is not root (`runAsNonRoot`).
+        """
+        account = self.recipe.user
+        name, colon, group = self.composition.user.partition(":")
+        if name == account.name:
+            name, group, colon = str(account.uid), group or account.name, ":"
+        return f"{name}{colon}{account.gid if group == account.name else group}"
+
     def labels(self) -> dict[str, str]:
         """Return the image's labels, the user's included."""
         base = self.sources["min"]

@@ -69,15 +69,16 @@ class Assembly:
             return self.items[path]
         if self.full.is_folder(path):
             return self.full.item(path)
-        return self._folder(path, (0, 0))
+        return self.folder(path, (0, 0))
 
     def folders(self, composed: View, path: str, owner: tuple[int, int]) -> Iterator[Item]:
         """Yield the items of a folder that *composed* lacks, and of the missing folders above it."""
         while path and composed.resolve(path) is None:
-            yield self._folder(path, owner)
+            yield self.folder(path, owner)
             path = path.rpartition("/")[0]
 
-    def _folder(self, path: str, owner: tuple[int, int]) -> Item:
+    def folder(self, path: str, owner: tuple[int, int]) -> Item:
+        """Return the item of an empty folder."""
         uid, gid = owner
         entry = Entry(path=path, kind=FOLDER, mode=0o755, uid=uid, gid=gid, mtime=self.created, size=0, offset=0)
         return Item(entry=entry)

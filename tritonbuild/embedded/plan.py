@@ -209,7 +209,12 @@ def _finish(sources: _Sources) -> ImagePlan:
     excused = composed_check.check(loader, sources.runtime.loader, assembly.items, request.exempt)
     generated = {**accounts.files(base.view, request.user), **extra, ldcache.PATH: ldcache.render(loader.lines)}
     items = [assembly.generated(path, content) for path, content in generated.items()]
+    if composed.resolve(request.user.home) is None:
+        owner = (request.user.uid, request.user.gid)
+        items.append(assembly.folder(canonical(composed, request.user.home), owner))
     assembly.add("accounts and the loader's cache", items)
+    if request.additions or request.workdir != SERVER:
+        composed = assembly.composed()
     for addition in request.additions:
         assembly.add(addition.title, sources.context.added(composed, addition))
     if composed.resolve(request.workdir) is None and request.workdir != SERVER:

@@ -7,7 +7,7 @@ The build needs no network and, unless the user adds files, an empty build conte
 `packages`
     on `full`, if the user adds Python packages: installs them with pip.
 `base-content`
-    on the base: lists its libraries and files, and adds the server's account to its accounts.
+    on the base: lists its libraries and files, adds the server's account to its accounts, and makes its home folder.
 `runtime`
     on `full` or `packages`: collects the runtime of the chosen components that the base lacks.
 `sdk`, `clients`
@@ -116,7 +116,7 @@ def _composed(selection: Selection, base: str) -> Stage:
         base=base,
         name="composed",
         instructions=(
-            Copy(sources=("/tritonbuild/etc/",), target="/etc/", from_stage="base-content"),
+            Copy(sources=("/tritonbuild/accounts/",), target="/", from_stage="base-content"),
             *parts.server(selection, parts.ROOT, headers=composition.has("headers")),
             *(clients if composition.has("clients") else ()),
             Copy(sources=("/tritonbuild/runtime/",), target="/", from_stage="runtime"),

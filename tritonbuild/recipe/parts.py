@@ -98,7 +98,7 @@ def last(selection: Selection) -> Stage:
         Entrypoint(composition.entrypoint or recipe.entrypoint),
     ]
     if composition.user:
-        instructions.append(Word("USER", composition.user))
+        instructions.append(Word("USER", selection.user()))
     else:
         instructions.append(
             Comment("The server runs as root by default, as in NVIDIA's images; triton-server (1000) exists.")

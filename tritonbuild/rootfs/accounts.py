@@ -1,4 +1,4 @@
-"""Account files of the base image with the server's account added, equal to the output of scripts/base.sh."""
+"""Account files of the base image with the server's account added, and its home; equal to those of scripts/base.sh."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ class Account:
     gid: int = 1000
     removes: tuple[str, ...] = attrs.field(default=("ubuntu",), converter=_names)
 
+    @property
+    def home(self) -> str:
+        """The path of its home folder."""
+        return f"/home/{self.name}"
+
 
 def files(base: View, user: Account) -> dict[str, bytes]:
     """Return the new content of the base's account files, by path.
@@ -40,7 +45,7 @@ def files(base: View, user: Account) -> dict[str, bytes]:
                 hint="use another base image",
             )
     lines = {
-        "passwd": f"{user.name}:x:{user.uid}:{user.gid}::/home/{user.name}:/bin/bash",
+        "passwd": f"{user.name}:x:{user.uid}:{user.gid}::{user.home}:/bin/bash",
         "group": f"{user.name}:x:{user.gid}:",
         "shadow": f"{user.name}:!:19000:0:99999:7:::",
     }

@@ -1,9 +1,10 @@
 # Runs in the base image: lists its libraries and files, and adds the server's user to its accounts.
-# Writes /tritonbuild/{sonames,paths} and /tritonbuild/etc/{passwd,group,shadow}. In lists of paths, each line is a path,
-# and \001 stands for a line break in it.
+# Writes /tritonbuild/{sonames,paths}, and in /tritonbuild/accounts the account files and the home folder of that user. In
+# lists of paths, each line is a path, and \001 stands for a line break in it.
 set -eu
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
-mkdir -p /tritonbuild/etc
+accounts=/tritonbuild/accounts
+mkdir -p $accounts/etc
 
 # The names that its loader finds; the paths of its shared objects and of its files in /etc.
 ldconfig
@@ -33,7 +34,22 @@ for file in passwd group shadow; do
     {
         sed -e '/^ubuntu:/d' -e '/^triton-server:/d' -e 's/\([:,]\)ubuntu,/\1/' -e 's/[,]ubuntu$//' -e 's/:ubuntu$/:/' "/etc/$file"
         echo "$entry"
-    } > "/tritonbuild/etc/$file"
-    chown --reference="/etc/$file" "/tritonbuild/etc/$file"
-    chmod --reference="/etc/$file" "/tritonbuild/etc/$file"
+    } > "$accounts/etc/$file"
+    chown --reference="/etc/$file" "$accounts/etc/$file"
+    chmod --reference="/etc/$file" "$accounts/etc/$file"
+done
+if [ ! -e /home/triton-server ]; then
+    home=$(cd -P /home 2> /dev/null && pwd) || home=/home
+    mkdir -p "$accounts$home/triton-server"
+    chown 1000:1000 "$accounts$home/triton-server"
+    chmod 755 "$accounts$home/triton-server"
+fi
+# COPY may give the base's folders the mode and the time of these.
+find $accounts -mindepth 1 -depth -type d | while IFS= read -r folder; do
+    path=${folder#"$accounts"}
+    [ ! -d "$path" ] || {
+        chown --reference="$path" "$folder"
+        chmod --reference="$path" "$folder"
+        touch --reference="$path" "$folder"
+    }
 done
