@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import os
 import random
 import stat
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -180,6 +182,44 @@ def test_an_index_file_with_other_bytes_and_a_digest_that_fits(rich: LayerIndex)
             damaged += 1
         else:
             assert len(found.paths) == len(found) == len(found.numbers["size"])
+    assert damaged > 100
+
+
+def spots(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the path of every value in a JSON document, except the document's own."""
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in pairs:
+        yield (*path, key)
+        yield from spots(inner, (*path, key))
+
+
+ODD: Sequence[Any] = (None, -1, 0, 1 << 70, 1.5, "x", "", [], {}, True, [1], {"1": 2})
+
+
+def test_an_index_file_with_another_value_in_its_document(rich: LayerIndex) -> None:
+    content = indexfile.to_bytes(rich)
+    plain = plain_of(content)
+    end = 8 + int.from_bytes(plain[:8], "little")
+    text, rest = plain[8:end], plain[end:]
+    damaged = 0
+    for *path, last in spots(json.loads(text)):
+        for odd in ODD:
+            document = json.loads(text)
+            parent = document
+            for key in path:
+                parent = parent[key]
+            parent[last] = odd
+            changed = json.dumps(document).encode()
+            try:
+                found = indexfile.from_bytes(
+                    signed(content, len(changed).to_bytes(8, "little") + changed + rest), what="the index"
+                )
+            except TritonBuildError as error:
+                assert error.message.startswith("the index is damaged: ")  # noqa: PT017 - it may also be valid
+                damaged += 1
+            else:
+                assert [found.entry(number).path for number in range(len(found))] == found.paths
+                assert all(isinstance(found.entry(number).target, str) for number in range(len(found)))
     assert damaged > 100
 
 

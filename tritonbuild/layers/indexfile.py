@@ -24,6 +24,7 @@ _VERSION: Final = 9
 
 _MAGIC: Final = b"tritonbuild layer index %d, layers %d\n" % (_VERSION, LAYER_FORMAT)
 _MOST_BYTES: Final = 2 << 30
+_ELF_FIELDS: Final = len(attrs.fields(Elf))
 _MALFORMED: Final[tuple[type[Exception], ...]] = (
     ValueError,
     KeyError,
@@ -99,9 +100,10 @@ def from_bytes(content: bytes, *, what: str) -> LayerIndex:
         raise broken(what, "its digest does not match, or its version is another")
     try:
         index = _index(isal_zlib.decompressobj().decompress(payload, _MOST_BYTES), what)
+        consistent = _is_consistent(index)
     except _MALFORMED as error:
         raise broken(what, "its content is malformed") from error
-    if not _is_consistent(index):
+    if not consistent:
         raise broken(what, "its columns do not fit together")
     return index
 
@@ -131,7 +133,7 @@ def _index(plain: bytes, what: str) -> LayerIndex:
         kinds=head["kinds"],
         targets={int(number): target for number, target in head["targets"].items()},
         numbers=numbers,
-        elves=_Elves({int(number): row for number, row in head["elves"].items()}),
+        elves=_Elves({int(number): _elf_row(row) for number, row in head["elves"].items()}),
         attributes={int(number): found for number, found in head["attributes"].items()},
         contents=dict(zip(head["contents"], rest[len(points) :], strict=True)),
         folders={path: FolderSums(*sums) for path, sums in head["folders"].items()},
@@ -139,10 +141,17 @@ def _index(plain: bytes, what: str) -> LayerIndex:
     )
 
 
+def _elf_row(row: list[Any]) -> list[Any]:
+    if len(row) != _ELF_FIELDS:
+        raise ValueError(row)
+    return row
+
+
 def _is_consistent(index: LayerIndex) -> bool:
     """Whether the columns are equally long and the positions are inside the blob."""
     return (
-        {len(index.paths), *map(len, index.numbers.values())} == {len(index)}
+        all(isinstance(text, str) for text in (index.digest, index.compression, index.kinds, *index.targets.values()))
+        and {len(index.paths), *map(len, index.numbers.values())} == {len(index)}
         and len(index.grains) == -(-index.blob_size // GRAIN) * 32
         and all(
             point.byte < index.blob_size and point.bit in range(8) and len(point.window) <= WINDOW
