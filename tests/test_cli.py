@@ -104,7 +104,6 @@ BAD = [
         ["--backend", "python", "--platform", "linux/\u212a"],
         "tritonbuild: 'linux/\u212a' is not a platform\n",
     ),
-    ([], "tritonbuild: no component is chosen\nhint: name at least one, for example --backend python\n"),
     (
         ["--nonsense"],
         "tritonbuild: No such option: --nonsense\nhint: tritonbuild --help lists the options and commands\n",

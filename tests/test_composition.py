@@ -15,7 +15,6 @@ from tritonbuild.errors import InvalidInputError
 from tritonbuild.recipe import containerfile
 
 REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
-    ("nothing", {}, "no component is chosen", "name at least one, for example --backend python"),
     (
         "unknown backend",
         {"backends": ["onnxrutime"]},
@@ -129,6 +128,20 @@ def test_the_release_is_that_of_the_full_images_tag(tag: str, version: str) -> N
     images = {"full": f"mirror.example/n/tritonserver:{tag}", "min": "mirror.example/n/base:1"}
     assert Composition(backends=("python",), images=images).container_version == (version or BUILTIN.newest())
     assert Composition(backends=("python",), images=images, container_version="24.05").container_version == "24.05"
+
+
+@pytest.mark.parametrize("runtime", ["copy", "install"])
+@pytest.mark.parametrize("gpu", [True, False])
+def test_a_server_without_components(runtime: str, gpu: bool) -> None:
+    composition = Composition(runtime=runtime, enable_gpu=gpu, container_version="24.10")
+    assert composition.components == ()
+    assert composition.notes == ("no component is chosen: the image has the server alone",)
+    text = containerfile(composition)
+    assert text.startswith("# Triton Inference Server 24.10 with no component.\n")
+    assert not re.search(r"^COPY .*/(backends|caches|repoagents)/", text, re.MULTILINE)
+    assert re.search(r"^COPY --from=full .* /opt/tritonserver/bin$", text, re.MULTILINE)
+    if runtime == "copy":
+        assert json.loads(embedded.document(composition))["components"] == []
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,7 @@ def test_nvidias_packages(version: str, gpu: bool, arch: str) -> None:
     found, dcgm = written(version, gpu, arch), fact(RANGES["dcgm"], version)
     more = [*(["libcufft-11-8"] if version == "23.01" and gpu else [])]
     more += ["libnvshmem3-cuda-13"] if version in {"25.10", "25.11"} else []
+    assert found.packages("loader") == (["libnvshmem3-cuda-13"] if version in {"25.10", "25.11"} else [])
     assert set(found.packages("nvidia")) == {*more, *(pinned(dcgm["packages"], version) if gpu else [])}
     if gpu:
         repository = dcgm["repo"].replace("{x86_64|sbsa}", {"x86_64": "x86_64", "aarch64": "sbsa"}[arch])
@@ -206,10 +207,24 @@ def test_tensorflow(version: str, gpu: bool) -> None:
         found = written(version, gpu, backends=(name,))
         copies = wanted.get(name, {"copies": []})["copies"] if not gpu else []
         assert set(found.copies("gpu-min")) == {source for source, _ in copies}
+        # compose.py has one branch for tensorflow1 and pytorch on CPUs.
+        branch = name == "tensorflow1" and not gpu and version >= "22.04"
+        shared = fact(RANGES["pytorch_cpu.apt"], version) if branch else []
+        assert {"openmpi-bin", "patchelf"} & {*found.packages("apt")} == {*shared}
+        paths = fact(RANGES["env[pytorch(cpu)]"], version)[0][1].split(":")[:2] if branch else []
+        written_path = found.pairs("ENV").get("LD_LIBRARY_PATH", "")
+        assert [folder for folder in re.sub(r"\$\{.*", "", written_path).split(":") if folder] == paths
         common = dict(fact(RANGES[f"env_common[{'gpu' if gpu else 'cpu'}]"], version))
         ours = {variable: value for variable, value in found.pairs("ENV").items() if variable.startswith("TF_")}
         assert ours == {variable: value for variable, value in common.items() if variable.startswith("TF_")}
         assert ours
+
+
+def test_what_two_backends_share_is_written_once() -> None:
+    both = written("23.03", gpu=False, backends=("pytorch", "tensorflow1"))
+    one = written("23.03", gpu=False, backends=("pytorch",))
+    assert both.pairs("ENV")["LD_LIBRARY_PATH"] == one.pairs("ENV")["LD_LIBRARY_PATH"]
+    assert both.text.count("COPY --from=gpu-min") == one.text.count("COPY --from=gpu-min")
 
 
 @EVERY_RELEASE

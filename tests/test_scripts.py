@@ -89,3 +89,30 @@ def test_a_home_that_the_base_has_stays(tmp_path: Path) -> None:
     (root / "home/triton-server").mkdir(parents=True)
     assert chroot.run(root, "base.sh", env={}).returncode == 0
     assert not (root / "tritonbuild/accounts/home").exists()
+
+
+@AS_ROOT
+def test_the_loader_finds_a_package_in_a_folder_of_its_own(tmp_path: Path) -> None:
+    root = chroot.base_root(tmp_path)
+    folder = "/usr/lib/x86_64-linux-gnu/nvshmem/13"
+    listed = (
+        "/.",
+        folder,
+        f"{folder}/libnvshmem_host.so.3",
+        f"{folder}/libnvshmem_host.so.3.4.5",
+        "/usr/share/doc/a.so",
+    )
+    programs = {
+        "apt-get": "exit 0",
+        "curl": "exit 0",
+        "dpkg": f"[ $1 != -L ] || printf '%s\\n' {' '.join(listed)}",
+        "uname": "echo x86_64",
+    }
+    for name, body in programs.items():
+        (root / "usr/bin" / name).write_text(f"#!/bin/sh\n{body}\n")
+        (root / "usr/bin" / name).chmod(0o755)
+    (root / "etc/os-release").write_text('ID=ubuntu\nVERSION_ID="24.04"\n')
+    words = ("arch=x86_64", "ubuntu=24.04", "repository=r", "keyring=k", "nvidia=nvshmem", "loader=nvshmem")
+    done = chroot.run(root, "packages.sh", *words, env={})
+    assert done.returncode == 0, done.stderr
+    assert (root / "etc/ld.so.conf.d/nvshmem.conf").read_text() == f"{folder}\n"

@@ -307,3 +307,15 @@ def test_memory_does_not_grow_with_a_layer(bench: Bench, tmp_path: Path) -> None
     assert done.code == 0, done.err
     measured = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 10
     assert measured < 300, f"{measured} MiB"
+
+
+def test_a_server_without_components(bench: Bench, tmp_path: Path) -> None:
+    done = bench.run(bench.request(), layout_option(tmp_path))
+    assert done.code == 0, done.err
+    history = config_of(tmp_path, done.digest)["history"]
+    assert [one.get("created_by") for one in history] == [  # type: ignore[attr-defined]
+        "base",
+        "tritonbuild: server",
+        "tritonbuild: runtime of server",
+        "tritonbuild: accounts and the loader's cache",
+    ]

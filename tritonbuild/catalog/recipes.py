@@ -74,6 +74,7 @@ def recipe_of(release: Release, *, gpu: bool, arch: str, components: tuple[Compo
         user=ServerUser(**scope.value(table["user"]), removes=scope.joined(table["user_removes"])),
         apt=scope.joined(table["apt"]),
         cuda_apt=scope.joined(table["cuda_apt"]),
+        loader_apt=scope.joined(table["loader_apt"]),
         repository=PackageRepository(
             url=repository, keyring=scope.value(table["keyring"]), key=scope.value(table["key"])
         ),

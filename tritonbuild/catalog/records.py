@@ -177,6 +177,7 @@ class Recipe:
         user: The server's account.
         apt: The distribution's packages of every image.
         cuda_apt: Packages of every image that come from *repository*.
+        loader_apt: Packages among *cuda_apt* whose folders of libraries the loader's configuration has to list.
         repository: NVIDIA's package repository.
         dcgm: DCGM; None in the CPU flavor.
         dlopen: Libraries that the server opens at run time, as in `Component.dlopen`.
@@ -201,6 +202,7 @@ class Recipe:
     user: ServerUser
     apt: tuple[str, ...]
     cuda_apt: tuple[str, ...]
+    loader_apt: tuple[str, ...]
     repository: PackageRepository
     dcgm: Dcgm | None
     dlopen: tuple[str, ...]
@@ -215,13 +217,14 @@ class Recipe:
         """Return *env* extended by the variables of *components* in this flavor, in their order.
 
         A reference to an earlier value of the same variable is replaced by that value, so that each variable occurs
+        once; a value that several components share is added
         once. The first value's reference to the base remains: `${LD_LIBRARY_PATH}`.
         """
         env = dict(self.env)
         here = {(item.kind, item.name): item for item in self.components}
-        for chosen in components:
-            for name, value in here.get((chosen.kind, chosen.name), chosen).env:
-                env[name] = _appended(env[name], name, value) if name in env else value
+        pairs = (pair for chosen in components for pair in here.get((chosen.kind, chosen.name), chosen).env)
+        for name, value in dict.fromkeys(pairs):
+            env[name] = _appended(env[name], name, value) if name in env else value
         return env
 
 

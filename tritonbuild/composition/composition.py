@@ -125,6 +125,8 @@ class Composition:
         self._check_features()
         found = self._resolve()
         notes += found.notes
+        if not found.components:
+            notes.append("no component is chosen: the image has the server alone")
         object.__setattr__(self, "components", found.components)
         object.__setattr__(self, "folders", found.folders)
         object.__setattr__(self, "variant", self._variant(found, notes))

@@ -9,7 +9,6 @@ import attrs
 from tritonbuild import additions
 from tritonbuild.additions import ComponentFolder
 from tritonbuild.catalog import KINDS, Catalog, Component, check_name
-from tritonbuild.errors import InvalidInputError
 from tritonbuild.wellknown import COMPONENT_FOLDERS
 
 
@@ -62,8 +61,6 @@ def resolve(target: Target, wanted: Iterable[tuple[str, str]]) -> Resolution:
             component, note = catalog.resolve(kind, name, version, platform=target.platform, gpu=target.gpu)
             chosen.append(component)
             notes += [note] if note else []
-    if not chosen:
-        raise InvalidInputError("no component is chosen", hint="name at least one, for example --backend python")
     components = catalog.with_required(chosen, version, platform=target.platform, gpu=target.gpu)
     return Resolution(components=components, folders=tuple(folders), notes=tuple(notes))
 

@@ -16,7 +16,7 @@ __all__ = ["containerfile"]
 def containerfile(composition: Composition) -> str:
     """Return the text of the Containerfile for *composition*."""
     selection = select(composition)
-    chosen = ", ".join(f"{c.kind} {c.name}" for c in composition.components)
+    chosen = ", ".join(f"{c.kind} {c.name}" for c in composition.components) or "no component"
     context = ", ".join(dict.fromkeys(path for path, _ in composition.context()))
     needs = f"Needs {f'a build context with {context}' if context else 'no build context'}"
     stages = copying.stages if composition.runtime == "copy" else installing.stages

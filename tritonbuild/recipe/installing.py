@@ -69,8 +69,7 @@ def _composed(selection: Selection, base: str) -> Stage:
         *([parts.script("compat.sh")] if recipe.gpu else []),
         *(
             Copy(sources=(copy.source,), target=_target(copy.source, copy.destination), from_stage="gpu-min")
-            for component in composition.components
-            for copy in component.copies
+            for copy in dict.fromkeys(copy for component in composition.components for copy in component.copies)
         ),
         *parts.server(selection, owner, headers=True),
         Copy(sources=("/tritonbuild/extras/",), target="/", from_stage="extras"),
@@ -103,5 +102,6 @@ def _packages(selection: Selection) -> list[str]:
             f"keyring={repository.keyring}" if repository.keyring else f"key={repository.key}",
             *([recommends] if recommends else []),
             *(f"nvidia={name}" for name in nvidia),
+            *(f"loader={name}" for name in recipe.loader_apt),
         ]
     return arguments

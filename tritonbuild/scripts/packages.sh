@@ -1,9 +1,10 @@
 # Runs in the base image: installs packages, and leaves no package lists behind.
 # Arguments: arch=ARCH, the expected architecture; apt=PACKAGE of the distribution; nvidia=PACKAGE of NVIDIA's, and for
-# these repository=URL with keyring=PACKAGE or key=NAME, ubuntu=VERSION, recommends=yes.
+# these repository=URL with keyring=PACKAGE or key=NAME, ubuntu=VERSION, recommends=yes; loader=PACKAGE for one of them
+# whose folders of libraries the loader's configuration has to list.
 set -eu
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive
-apt='' nvidia='' repository='' keyring='' key='' ubuntu='' recommends=--no-install-recommends
+apt='' nvidia='' loader='' repository='' keyring='' key='' ubuntu='' recommends=--no-install-recommends
 for argument; do
     value=${argument#*=}
     case $argument in
@@ -15,6 +16,7 @@ for argument; do
             ;;
         apt=*) apt="$apt $value" ;;
         nvidia=*) nvidia="$nvidia $value" ;;
+        loader=*) loader="$loader $value" ;;
         repository=*) repository=$value ;;
         keyring=*) keyring=$value ;;
         key=*) key=$value ;;
@@ -47,6 +49,9 @@ if [ -n "$nvidia" ]; then
     fi
     apt-get update -qq
     apt-get install -y $recommends $nvidia
+    for package in $loader; do
+        dpkg -L "$package" | sed -n 's|/lib[^/]*\.so[^/]*$||p' | sort -u > "/etc/ld.so.conf.d/$package.conf"
+    done
 fi
 # Removed in the same layer: files that a later layer removes still take space in the image.
 apt-get clean
