@@ -75,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {message}", file=sys.stderr)  # noqa: T201 - a process of its own
         return TritonBuildError.exit_code
     except KeyboardInterrupt:
+        # The signal may have come before the context of a new folder was entered.
+        remove_temporary_folders()
         return 130
     return 0
 

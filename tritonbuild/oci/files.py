@@ -157,8 +157,8 @@ def temporary_file(folder: Path) -> Iterator[BinaryIO]:
 def temporary_folder(folder: Path, name: str) -> Iterator[Path]:
     """Yield a new folder `.NAME.HEX` in *folder*, which is locked, and removed at the end."""
     path = folder / f".{name}.{secrets.token_hex(8)}"
+    _FOLDERS.add(path)  # before it exists: a signal may come at any time
     path.mkdir(0o700)
-    _FOLDERS.add(path)
     lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
