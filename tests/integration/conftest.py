@@ -198,10 +198,25 @@ def lab(request: pytest.FixtureRequest, sources: Sources) -> Lab:
 @pytest.fixture(scope="session")
 def broken_full(containers: services.Containers, sources: Sources, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A full image in the registry that lacks a library which one of its components needs."""
-    folder = tmp_path_factory.mktemp("broken")
-    removed = "/usr/lib/x86_64-linux-gnu/libacme_deep.so.2"
-    (folder / "Containerfile").write_text(f"FROM {sources.references['full']}\nRUN rm {removed} {removed}.*\n")
     tag = f"{sources.host}/nvidia/tritonserver:broken"
+    changed(containers, sources.references["full"], f"rm {DEEP} {DEEP}.*", tag, tmp_path_factory.mktemp("broken"))
+    return tag
+
+
+@pytest.fixture(scope="session")
+def hollow_min(containers: services.Containers, sources: Sources, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A min image in the registry that has an empty file where full has a library."""
+    tag = f"{sources.host}/nvidia/tritonserver:hollow-min"
+    changed(containers, sources.references["min"], f"touch {DEEP}", tag, tmp_path_factory.mktemp("hollow"))
+    return tag
+
+
+DEEP = "/usr/lib/x86_64-linux-gnu/libacme_deep.so.2"
+"""A library of full that the identity backend needs, through another library."""
+
+
+def changed(containers: services.Containers, image: str, command: str, tag: str, folder: Path) -> None:
+    """Run *command* in *image*, and push the result as *tag*."""
+    (folder / "Containerfile").write_text(f"FROM {image}\nRUN {command}\n")
     programs.run(["buildah", "build", "--network=none", f"--tag={tag}", folder], env=containers.env, timeout=600)
     programs.run(["buildah", "push", tag], env=containers.env, timeout=600)
-    return tag

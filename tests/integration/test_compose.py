@@ -278,9 +278,19 @@ def test_a_full_image_without_the_server_fails_the_build(lab: Lab) -> None:
         lab.run("image", "inspect", "tritonbuild-test/never:1")
 
 
-def test_a_library_that_is_missing_fails_the_build(lab: Lab, broken_full: str) -> None:
-    """A full image that lacks what a component needs itself: file and library are named unless it is exempt."""
+def test_a_library_that_full_lacks_too_is_named_and_no_fault(lab: Lab, broken_full: str) -> None:
+    """The composed image is no worse than its source."""
     images = ("--image", f"full,{broken_full}", "--image", f"min,{lab.sources.references['min']}")
+    words = ("--backend", "identity", "--opt", "no_cache=true", "-t", f"tritonbuild-test/{lab.name}:lacking")
+    done = lab.tritonbuild(*images, *words)
+    assert done.returncode == 0, done.stderr[-2000:]
+    needs = f"{SERVER}/backends/identity/libtriton_identity.so needs libacme_deep.so.2, which the full image lacks too"
+    assert needs in done.stderr
+
+
+def test_a_library_that_is_missing_fails_the_build(lab: Lab, hollow_min: str) -> None:
+    """File and library are named unless the library is exempt."""
+    images = ("--image", f"full,{lab.sources.references['full']}", "--image", f"min,{hollow_min}")
     done = lab.tritonbuild(*images, "--backend", "identity")
     assert done.returncode == 4
     needs = f": {SERVER}/backends/identity/libtriton_identity.so needs libacme_deep.so.2, which the composed"

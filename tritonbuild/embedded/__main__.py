@@ -59,7 +59,8 @@ def store() -> Path:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the engine; return its exit status."""
     for number in _SIGNALS:
-        signal.signal(number, _stop)
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # as it is under nohup
+            signal.signal(number, _stop)
     threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
     memory.keep_freed()
     try:

@@ -27,6 +27,9 @@ lacking='
     /^[^\t].*:$/ { if (!single) file = substr($0, 1, length($0) - 1); next }
     /^\t.* => not found$/ { sub(/ => not found$/, "", $2); print $2 "\t" file }
     /: version `.*not found/ { sub(/^.*: version `/, ""); sub(/\047.*/, ""); print $0 "\t" file }
+    /: error while loading shared libraries: / {
+        sub(/^.*: error while loading shared libraries: /, ""); sub(/: .*/, ""); sub(/^.*\//, ""); print $0 "\t" file
+    }
 '
 {
     grep -v "$(printf '\001')" /tritonbuild/elf | tr '\n' '\000' | xargs -0 -r ldd /bin/sh 2>&1 | awk "$lacking" || true

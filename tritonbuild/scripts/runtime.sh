@@ -114,6 +114,9 @@ ask_loader() {
         /^[^\t].*:$/ { file = substr($0, 1, length($0) - 1); next }
         /^\t.* => not found$/ { sub(/ => not found$/, "", $2); print $2 "\t" file }
         /: version `.*not found/ { sub(/^.*: version `/, ""); sub(/\047.*/, ""); print $0 "\t" file }
+        /: error while loading shared libraries: / {
+            sub(/^.*: error while loading shared libraries: /, ""); sub(/: .*/, ""); sub(/^.*\//, ""); print $0 "\t" file
+        }
     ' $work/answer | sort -u >> $out.missing
 }
 
