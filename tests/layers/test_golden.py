@@ -1,6 +1,7 @@
 """Golden digests: an equal selection of equal sources gives the same bytes on every machine and in every version.
 
-A digest changes only together with `LAYER_FORMAT`, and the changelog says so.
+A digest changes only together with `LAYER_FORMAT`, or with the files of an image (the version of the embedded
+engine), and the changelog says so.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ SOURCES = {
 }
 
 IMAGES = {
-    ("gzip", "a"): "sha256:16843f7687ae0843907e26b05a692c9c31e1bbf580c94fd90dee864618bad661",
-    ("gzip", "ab"): "sha256:b9f2e35a2032b8f6531bd330919d4850a45f2703ee9cfae7afaef89093c32cce",
-    ("zstd", "a"): "sha256:8bbf286d6cfa2080011b819921ed22a279d8dae77c97d3602139c34cf2f4cd6f",
-    ("zstd", "ab"): "sha256:67decbb95f0e219c802f4053b129b4dd7e677401eabe6897f6fe51f2bf957808",
+    ("gzip", "a"): "sha256:aa9a97a3d9aec3447184fcf21b477cfde8755903ff1735f9b2c8bed33bd46c76",
+    ("gzip", "ab"): "sha256:5712cba6adb356b17c1a5b036c74dcc624285dc16d9f596940022fcc3c9d0f60",
+    ("zstd", "a"): "sha256:7623b43e90c66b9c9f931fde21faef6725ceee73208dc1b9f0a135cc0aba55ec",
+    ("zstd", "ab"): "sha256:56db27d62c6130b2d6744302741348416c683d8fdf115a447ff0ca3949d0d1a5",
 }
 
 SPLICED_SOURCE = "sha256:6e73d1af4d4a88b1d59818914b778ac7a3aadbb8e3804adbe5e837eeea72a8e9"

@@ -6,5 +6,5 @@ Called by `tritonbuild.backends.embedded`, which registers the engine.
 
 from typing import Final
 
-VERSION: Final = "2"
+VERSION: Final = "3"
 """The version of the embedded engine; it changes when an equal request may give a different image."""
