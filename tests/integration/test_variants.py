@@ -43,7 +43,7 @@ def compose(lab: Lab, full: str, tag: str, *arguments: str) -> None:
     lab.build("--image", f"full,{full}", "--image", f"min,{lab.sources.references['min']}", *arguments, tag=tag)
 
 
-@pytest.mark.xfail(strict=True, reason="the check of the scripts fails on needs that full does not resolve either")
+@pytest.mark.xfail(strict=False, reason="the check of the scripts fails on needs that full does not resolve either")
 def test_packages_of_the_index_work_as_in_full(
     lab: Lab, references: Mapping[str, str], made_variants: variants.Variants, tmp_path: Path
 ) -> None:
