@@ -29,7 +29,7 @@ _TOKENS = (
 
 @attrs.define(kw_only=True)
 class Outcome:
-    """What came of a run: counts, and the cases that raised another error."""
+    """The outcome of a run: counts, and the cases that raised another error."""
 
     read: int = 0
     refused: int = 0

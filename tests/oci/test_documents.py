@@ -49,7 +49,7 @@ CONFIG = {
 
 @attrs.frozen(kw_only=True)
 class Planned:
-    """What `compose` reads of a plan."""
+    """The fields of a plan that `compose` reads."""
 
     request: Request = attrs.field(factory=lambda: Request(full="a", base="b", ports=["1/tcp"], volumes=["/x"]))
     created: int = 0
