@@ -73,6 +73,18 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
         "'lib*; rm -rf /' is not a pattern of library names",
         "write libfoo.so.1 or libfoo*",
     ),
+    (
+        "excluded library",
+        {"backends": ["python"], "exclude_libraries": ["lib/foo"]},
+        "'lib/foo' is not a pattern of library names",
+        "write libfoo.so.1 or libfoo*",
+    ),
+    (
+        "excluded library with install",
+        {"backends": ["python"], "exclude_libraries": ["libfoo*"], "runtime": "install"},
+        "--exclude-library requires --runtime copy",
+        "use --runtime copy; install brings no libraries from the full image",
+    ),
 ]
 
 

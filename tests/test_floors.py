@@ -17,7 +17,7 @@ PACKAGE = Path(tritonbuild.__file__).parent
 STOREYS = (
     ("masking",),
     ("errors", "dirs", "wellknown"),
-    ("parameters", "reference"),
+    ("parameters", "planned", "reference"),
     ("threads", "flags", "atomic", "process", "containerfile", "additions", "build_context", "catalog"),
     ("engine", "composition", "modelrepo", "oci"),
     ("layers",),

@@ -97,3 +97,8 @@ def test_no_frontend_no_network_no_context() -> None:
 def test_exempt_libraries_reach_the_check() -> None:
     text = containerfile(Composition(backends=("python",), exempt_libraries=("libfoo*", "libbar.so.1")))
     assert "&& /bin/sh /tmp/check.sh 'libfoo*' 'libbar.so.1'\n" in text
+
+
+def test_excluded_libraries_reach_the_runtime() -> None:
+    text = containerfile(Composition(backends=("python",), exclude_libraries=("libfoo*", "libbar.so.1")))
+    assert " 'exclude=libfoo*' 'exclude=libbar.so.1'\n" in text

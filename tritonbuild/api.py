@@ -12,13 +12,14 @@ from typing import Any, Final
 
 import attrs
 
-from tritonbuild import backends, flags, parameters, source_check
+from tritonbuild import backends, flags, parameters, planned, source_check
 from tritonbuild import engine as engines
 from tritonbuild.build_command import write_containerfile
 from tritonbuild.composition import Composition, sources
 from tritonbuild.engine import Engine, Health
 from tritonbuild.errors import InvalidInputError
 from tritonbuild.keywords import DEFAULT_TAG, check_collisions, split, tags
+from tritonbuild.planned import ExcusedLibrary, PlannedContents, PlannedLayer, PlannedLibrary
 from tritonbuild.run_build import BuildResult, Job, run
 
 _TAKES: Final[Mapping[str, parameters.Takes]] = {
@@ -73,21 +74,6 @@ def get_containerfile(
 
 
 @attrs.frozen(kw_only=True)
-class PlannedLayer:
-    """A layer that a build would write.
-
-    Attributes:
-        title: Its content, in words.
-        size: Bytes of its files.
-        files: Path -> bytes of all its entries; folders and links have none.
-    """
-
-    title: str
-    size: int
-    files: Mapping[str, int] = attrs.field(repr=False)
-
-
-@attrs.frozen(kw_only=True)
 class Plan:
     """The plan of a build, made without a network, and without an engine unless one is named.
 
@@ -97,6 +83,8 @@ class Plan:
         network: Whether the build itself needs a network.
         context: The build context: the paths in it, and the files and folders to put at them.
         layers: The layers that the engine would write; None without an engine that can plan.
+        opened: Libraries that are brought because a file names them, to open them at run time.
+        excused: Libraries that a file needs and that may be missing, as in the full image.
     """
 
     composition: Composition
@@ -104,6 +92,8 @@ class Plan:
     network: bool
     context: tuple[tuple[str, Path], ...]
     layers: tuple[PlannedLayer, ...] | None = None
+    opened: tuple[PlannedLibrary, ...] = ()
+    excused: tuple[ExcusedLibrary, ...] = ()
 
 
 def plan(
@@ -139,21 +129,16 @@ def plan(
     if engine is None or not engine.plan_option:
         return found
     check_collisions(wanted, engine, rest)
-    return attrs.evolve(found, layers=_layers(attrs.evolve(_job(engine, wanted, rest), echo=echo)))
+    contents = _contents(attrs.evolve(_job(engine, wanted, rest), echo=echo))
+    return attrs.evolve(found, layers=contents.layers, opened=contents.opened, excused=contents.excused)
 
 
-def _layers(job: Job) -> tuple[PlannedLayer, ...]:
+def _contents(job: Job) -> PlannedContents:
     """Run the engine of *job* to plan the build, without building."""
     with tempfile.TemporaryDirectory(prefix="tritonbuild-") as folder:
         file = Path(folder) / "plan"
         run(attrs.evolve(job, measure=False, options={**job.options, job.engine.plan_option: str(file)}))
-        document = json.loads(file.read_bytes())
-    return tuple(
-        PlannedLayer(
-            title=layer["title"], size=layer["size"], files={file["path"]: file["size"] for file in layer["files"]}
-        )
-        for layer in document["layers"]
-    )
+        return planned.from_document(json.loads(file.read_bytes()))
 
 
 def probe(backend: str) -> Health:

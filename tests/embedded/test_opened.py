@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+import tritonbuild
 from tests.replica.layers import file
 from tests.tiny import images as tiny
 from tests.tiny.bench import Bench
 from tests.tiny.elves import LIBRARIES, PACKAGES, Compiler, Sources, base_tree, files, python_tree, sources
+from tritonbuild.catalog import BUILTIN
+from tritonbuild.planned import PlannedLibrary
 
 COMPONENT = f"{tiny.SERVER_FOLDER}/backends/a/libtriton_a.so"
 
@@ -61,3 +64,18 @@ def test_names_in_python_files(images: Sources) -> None:
 def test_excluded_libraries(images: Sources) -> None:
     paths, opened = brought(images, "a", exclude_libraries=["libfirst*"])
     assert (paths, opened) == (set(), {})
+
+
+def test_the_plan_of_the_library(images: Sources) -> None:
+    """Each library with the file that names it, and none that is excluded."""
+    source = {name: f"oci:{images.layout}:{image}" for name, image in (("full", tiny.FULL), ("base", tiny.BASE))}
+    found = tritonbuild.plan(
+        backends=["a"],
+        container_version="24.10",
+        catalog=BUILTIN.extended([{"name": "a"}]),
+        exclude_libraries="libsecond*",
+        backend="embedded",
+        options={"source": source, "cache_dir": str(images.bench.cache), "platform": "linux/amd64"},
+    )
+    library = PlannedLibrary(name="libfirst.so.1", path=f"/{LIBRARIES}/libfirst.so.1", file=f"/{COMPONENT}")
+    assert (found.opened, found.excused) == ((library,), ())

@@ -125,6 +125,7 @@ def document(composition: Composition) -> str:
         user=Account(name=recipe.user.name, uid=recipe.user.uid, gid=recipe.user.gid, removes=recipe.user.removes),
         run_as=selection.user(),
         instructions=composition.instructions,
+        exclude_libraries=composition.exclude_libraries,
         exempt=composition.exempt_libraries,
         title=f"Triton Inference Server {composition.container_version}",
     )

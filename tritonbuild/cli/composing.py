@@ -42,6 +42,7 @@ class Wanted:
     registry: options.Registry = ""
     runtime: options.Runtime = "copy"
     dcgm: options.Dcgm = "package"
+    exclude_library: options.ExcludeLibraries = []
     exempt_library: options.ExemptLibraries = []
 
     def composition(self, config: Settings) -> tuple[Composition, tuple[str, ...]]:
@@ -88,6 +89,7 @@ class Wanted:
             user=self.user,
             entrypoint=_words(self.entrypoint),
             fragment=self.fragment or None,
+            exclude_libraries=self.exclude_library,
             exempt_libraries=self.exempt_library,
             catalog=config.catalog,
         )

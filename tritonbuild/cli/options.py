@@ -71,6 +71,9 @@ Runtime: TypeAlias = Annotated[
 ]
 Dcgm: TypeAlias = Annotated[str, _option(SOURCE, "With install: the source of DCGM.", metavar="|".join(DCGM_SOURCES))]
 SkipPull: TypeAlias = Annotated[bool, _option(SOURCE, "Use the source images that the engine has.", "--skip-pull")]
+ExcludeLibraries: TypeAlias = Annotated[
+    list[str], _option(SOURCE, "A library to leave out; repeatable.", "--exclude-library", metavar="PATTERN")
+]
 ExemptLibraries: TypeAlias = Annotated[
     list[str], _option(SOURCE, "A library that may be missing; repeatable.", metavar="PATTERN")
 ]

@@ -21,6 +21,7 @@ from tritonbuild.cli import options, output, settings
 from tritonbuild.cli.composing import Wanted, composing
 from tritonbuild.composition import PLATFORM
 from tritonbuild.errors import InvalidInputError
+from tritonbuild.planned import PlannedLayer
 
 
 def components(
@@ -120,6 +121,8 @@ def plan(  # noqa: PLR0913 - one parameter for each option
             "network": found.network,
             "context": sorted({path for path, _ in found.context}),
             "layers": None if found.layers is None else [_layer(layer) for layer in found.layers],
+            "opened": [attrs.asdict(one) for one in found.opened],
+            "excused": [attrs.asdict(one) for one in found.excused],
             "notes": list(notes),
         }
         output.result(json.dumps(record))
@@ -135,15 +138,22 @@ def plan(  # noqa: PLR0913 - one parameter for each option
     if found.layers is not None:
         output.result("")
         output.table([("SIZE", "FILES", "LAYER"), *_rows(found.layers, every_file=verbose)])
+    if found.opened:
+        output.result("")
+        output.table([("OPENED LIBRARY", "NAMED IN"), *((one.path, one.file) for one in found.opened)])
+    if found.excused:
+        output.result("")
+        rows = [(one.name, one.file, one.reason) for one in found.excused]
+        output.table([("MISSING LIBRARY", "NEEDED BY", "ACCEPTED BECAUSE"), *rows])
 
 
-def _layer(layer: api.PlannedLayer) -> dict[str, Any]:
+def _layer(layer: PlannedLayer) -> dict[str, Any]:
     """Return a layer as it is shown in JSON; documented in docs/embedded.md."""
     files = [{"path": path, "size": size} for path, size in layer.files.items()]
     return {"title": layer.title, "size": layer.size, "files": files}
 
 
-def _rows(layers: Sequence[api.PlannedLayer], *, every_file: bool) -> Iterator[tuple[str, str, str]]:
+def _rows(layers: Sequence[PlannedLayer], *, every_file: bool) -> Iterator[tuple[str, str, str]]:
     for layer in layers:
         yield f"{layer.size:,}", str(len(layer.files)), layer.title
         for path, size in layer.files.items() if every_file else ():

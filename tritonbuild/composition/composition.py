@@ -66,6 +66,8 @@ class Composition:
         user: The user of the image's processes: `triton-server`, `1000:1000`. Root by default, as in NVIDIA's images.
         entrypoint: The words of an entry point in place of the release's.
         fragment: A file of instructions that end the Containerfile. They have no network unless the build has one.
+        exclude_libraries: Shell patterns of names of shared libraries that are not brought from the full image, for the
+            runtime `copy`. Folders of components and Python packages are copied whole.
         exempt_libraries: Shell patterns of names of shared libraries that may be missing from the image, since
             something provides them at run time. The driver's are always exempt.
         catalog: The releases and components that exist.
@@ -95,6 +97,7 @@ class Composition:
     user: str = attrs.field(default="", converter=fields.user)
     entrypoint: tuple[str, ...] = attrs.field(default=(), converter=additions.entrypoint)
     fragment: str | Path | None = None
+    exclude_libraries: tuple[str, ...] = attrs.field(default=(), converter=fields.names)
     exempt_libraries: tuple[str, ...] = attrs.field(default=(), converter=fields.names)
     catalog: Catalog = attrs.field(default=BUILTIN, repr=False, eq=False)
     components: tuple[Component, ...] = attrs.field(init=False, repr=False)
@@ -155,7 +158,12 @@ class Composition:
             raise InvalidInputError(
                 f"source image {given_name!r} is given without {missing!r}", hint=f"add --image {missing},REFERENCE"
             )
-        for pattern in self.exempt_libraries:
+        if self.exclude_libraries and self.runtime != "copy":
+            raise InvalidInputError(
+                "--exclude-library requires --runtime copy",
+                hint="use --runtime copy; install brings no libraries from the full image",
+            )
+        for pattern in (*self.exclude_libraries, *self.exempt_libraries):
             if not pattern or not pattern.isprintable() or set(pattern) & set(" /'\"`$();&|<>"):
                 raise InvalidInputError(
                     f"{pattern!r} is not a pattern of library names", hint="write libfoo.so.1 or libfoo*"

@@ -103,6 +103,7 @@ TAKES: Final[Mapping[str, parameters.Takes]] = {
     "user": parameters.optional(parameters.TEXT),
     "entrypoint": parameters.TEXTS,
     "fragment": parameters.optional(parameters.PATH),
+    "exclude_libraries": parameters.TEXTS,
     "exempt_libraries": parameters.TEXTS,
     "catalog": parameters.record(Catalog),
 }

@@ -151,7 +151,8 @@ class Runtime:
             waiting = sorted(more - seen)
         for name, path in sorted(found):
             if self._library(name, path) and (name, path) in namers:
-                self.named.append(OpenedLibrary(name=name, path=path, file=f"/{namers[name, path]}"))
+                at = f"/{self.full.resolve_folder(path)}"
+                self.named.append(OpenedLibrary(name=name, path=at, file=f"/{namers[name, path]}"))
 
     def _is_left_out(self, name: str) -> bool:
         """Return whether a library is the base's or the driver's, or excluded."""

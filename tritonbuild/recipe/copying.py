@@ -100,6 +100,7 @@ def _runtime(selection: Selection, base: str) -> Stage:
                 *folders,
                 *(f"name={name}" for name in dict.fromkeys(opened)),
                 *(f"file={path}" for path in selection.read_files()),
+                *(f"exclude={pattern}" for pattern in composition.exclude_libraries),
             ),
         ),
     )

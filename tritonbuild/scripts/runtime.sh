@@ -2,7 +2,8 @@
 # Writes their paths to runtime.list and the libraries that this image lacks to runtime.missing, for check.sh. In lists of
 # paths, each line is a path, and \001 stands for a line break in it.
 # Arguments: folders of components below /opt/tritonserver, or below FOLDER of the sdk image after a first root=FOLDER;
-# name=PATTERN for libraries opened by name at run time; file=PATH for a file that is read at run time.
+# name=PATTERN for libraries opened by name at run time; file=PATH for a file that is read at run time; exclude=PATTERN for
+# libraries that are left out.
 set -eu
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 server=/opt/tritonserver
@@ -124,7 +125,7 @@ ask_loader() {
 set -- bin lib "$@"
 for argument; do
     case $argument in
-        name=* | file=*) continue ;;
+        name=* | file=* | exclude=*) continue ;;
     esac
     if [ ! -d "$server/$argument" ]; then
         echo "tritonbuild: the $image image has no $server/$argument" >&2
@@ -218,6 +219,16 @@ sort -u $work/needed | while IFS= read -r entry; do
         ld-linux* | libc.so.* | libm.so.* | libdl.so.* | libpthread.so.* | librt.so.* | libresolv.so.* | libutil.so.*) continue ;;
         libcuda.so* | libcudadebugger.so* | libnvidia-* | libnvcuvid.so* | libnvoptix.so*) continue ;;
     esac
+    for argument; do
+        case $argument in
+            exclude=*)
+                pattern=${argument#exclude=}
+                case $name in
+                    $pattern) continue 2 ;;
+                esac
+                ;;
+        esac
+    done
     folder_of "$path"
     case $folder in
         $server | $server/*) continue ;;
