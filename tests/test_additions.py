@@ -146,6 +146,13 @@ def test_what_cannot_be_is_refused(keywords: dict[str, Any], message: str, hint:
     assert str(caught.value).isprintable()
 
 
+@pytest.mark.parametrize(("folder", "names"), [("/it's", ["python"]), ("/it's", ["identity"]), ("/models", ["python"])])
+def test_a_folder_that_the_python_backend_cannot_load_from(tmp_path: Path, folder: str, names: list[str]) -> None:
+    notes = compose(backends=names, models=[tmp_path], models_folder=folder).notes
+    note = """the python backend loads no models from "/it's": it gives the path to a shell, unquoted"""
+    assert notes == ((note,) if (folder, names) == ("/it's", ["python"]) else ())
+
+
 # --- the end of the image ---
 
 

@@ -26,6 +26,7 @@ from tests import services
 from tests.integration.conftest import NEW
 from tests.integration.labs import ENGINES, Lab
 from tritonbuild import backends, flags, process, testing
+from tritonbuild.containerfile import Copy, Run
 from tritonbuild.engine import probe
 from tritonbuild.errors import BuildFailedError
 from tritonbuild.run_build import BuildResult
@@ -102,6 +103,17 @@ def test_target_and_no_cache(lab: Lab, subject: testing.Subject) -> None:
     lines = ("LABEL stage=one", f"FROM {subject.base} AS two", "LABEL stage=two", f"FROM {subject.base}", "RUN false")
     reference, _ = pushed(lab, subject, "target", *lines, target="two", no_cache=True)
     assert labels(reference)["stage"] == "two"
+
+
+def test_paths_of_copy_are_literal(subject: testing.Subject) -> None:
+    """No builder expands, splits or unquotes a path that tritonbuild writes."""
+    path = """/opt/it's "my" $HOME [models] a\\b"""
+    copy = Copy(sources=("/tmp/files/",), target=f"{path}/", from_stage="0")
+    subject.build(
+        *("RUN mkdir -p /tmp/files && touch /tmp/files/file", f"FROM {subject.base}"),
+        *(*copy.lines(), *Run(("test", "-f", f"{path}/file")).lines()),
+        network="none",
+    )
 
 
 @pytest.mark.parametrize("kind", ["oci", "docker"])

