@@ -32,7 +32,7 @@ Environments = Mapping[str, Mapping[str, str]]
 
 def named(composition: Composition) -> dict[str, Reference]:
     """Return the source images that the user names; those of the release are described by the catalog."""
-    given = {*composition.images, *(["min"] if composition.base else [])}
+    given = {*composition.images, *(["min"] if isinstance(composition.base, Reference) else [])}
     return {name: reference for name, reference in sources(composition).items() if name in given} if given else {}
 
 

@@ -198,11 +198,19 @@ class Catalog:
         full = self.image(version, variant, registry=registry)
         gpu_min = self.image(version, "min", registry=registry)
         if not gpu:
-            return {"full": full, "min": f"{parse_registry(ubuntu)}:{release.ubuntu_version}", "gpu-min": gpu_min}
+            return {"full": full, "min": self.plain_base(version, ubuntu=ubuntu), "gpu-min": gpu_min}
         if variant == "vllm" and version >= _VLLM_BASE:
             base = f"{parse_registry(registry)}/vllm:{release.upstream or version}-py3"
             return {"full": full, "min": base}
         return {"full": full, "min": gpu_min}
+
+    def plain_base(self, version: str, *, ubuntu: str = UBUNTU) -> str:
+        """Return the reference of the distribution that a release is built on: `docker.io/library/ubuntu:24.04`.
+
+        Raises:
+            InvalidInputError: The release does not exist, or *ubuntu* is malformed.
+        """
+        return f"{parse_registry(ubuntu)}:{self.release(version).ubuntu_version}"
 
     def recipe(self, version: str, *, gpu: bool = True, arch: str = "x86_64") -> Recipe:
         """Return the content of the Containerfile that the release's compose.py writes.

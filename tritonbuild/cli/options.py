@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, TypeAlias
 import typer
 
 from tritonbuild import build_command
-from tritonbuild.composition import DCGM_SOURCES, FEATURES, NVIDIA_REGISTRY, RUNTIMES
+from tritonbuild.composition import BASES, DCGM_SOURCES, FEATURES, NVIDIA_REGISTRY, RUNTIMES
 from tritonbuild.errors import InvalidInputError
 
 CONTENTS: Final = "Contents of the image"
@@ -64,7 +64,9 @@ Platform: TypeAlias = Annotated[str, _option(SOURCE, "linux/amd64 or linux/arm64
 Images: TypeAlias = Annotated[
     list[str], _option(SOURCE, "A source image: full,REF and min,REF (gpu-min, sdk); repeatable.", metavar="NAME,REF")
 ]
-Base: TypeAlias = Annotated[str, _option(SOURCE, "The base image, in place of min.", metavar="REF")]
+Base: TypeAlias = Annotated[
+    str, _option(SOURCE, "The base image; slim is plain Ubuntu.", metavar=f"{'|'.join(BASES)}|REF")
+]
 Registry: TypeAlias = Annotated[str, _option(SOURCE, f"A mirror, in place of {NVIDIA_REGISTRY}.", metavar="HOST/PATH")]
 Runtime: TypeAlias = Annotated[
     str, _option(SOURCE, "Copy libraries from full, or install packages.", metavar="|".join(RUNTIMES))

@@ -6,6 +6,7 @@ and the source images from the catalog, for `recipe`, `source_check` and the emb
 
 from __future__ import annotations
 
+from tritonbuild.composition.bases import BASES
 from tritonbuild.composition.choices import (
     CLIENTS,
     DCGM_SOURCES,
@@ -19,6 +20,7 @@ from tritonbuild.composition.composition import Composition
 from tritonbuild.composition.selection import Selection, select, sources
 
 __all__ = [
+    "BASES",
     "CLIENTS",
     "DCGM_SOURCES",
     "FEATURES",

@@ -47,7 +47,8 @@ class Composition:
         enable_gpu: True for GPU, False for CPU.
         images: Source images in place of the release's, by name: `full`, `min` (the base), `gpu-min` for CPU, and
             `sdk` for the feature `clients`. `full` and `min` go together.
-        base: An image to compose on in place of `min`: any with a C library as new as the full image's.
+        base: The image to compose on. `min` is the default; `slim` is the plain Ubuntu of the release; any other image
+            needs a C library as new as the full image's.
         registry: The registry of the release's images: a mirror in place of nvcr.io/nvidia.
         platform: `linux/amd64` or `linux/arm64`, which is passed to the engine. By default the engine decides, and
             names are checked against the components for linux/amd64.
@@ -86,7 +87,7 @@ class Composition:
     container_version: str = attrs.field(default="", converter=fields.release)
     enable_gpu: bool = True
     images: Mapping[str, Reference] = attrs.field(factory=dict, converter=fields.references)
-    base: Reference | None = attrs.field(default=None, converter=fields.base)
+    base: str | Reference | None = attrs.field(default=None, converter=fields.base)
     registry: str = attrs.field(default=NVIDIA_REGISTRY, converter=parse_registry)
     platform: str = attrs.field(default="", converter=fields.platform)
     runtime: str = "copy"

@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 
 from tritonbuild import additions, parameters
 from tritonbuild.catalog import Catalog
+from tritonbuild.composition.bases import BASES, MIN
 from tritonbuild.composition.choices import SOURCE_NAMES
 from tritonbuild.errors import UnknownNameError
 from tritonbuild.reference import Reference, parse_platform, parse_reference
@@ -32,11 +33,11 @@ def tagged_release(images: Mapping[str, Reference]) -> str:
     return found[0] if found else ""
 
 
-def base(value: str | Reference | None) -> Reference | None:
-    """Return the reference of a base; None where none is given."""
-    if isinstance(value, str):
+def base(value: str | Reference | None) -> str | Reference | None:
+    """Return the reference of a base, or its name if it needs no reference; None for the release's min image."""
+    if isinstance(value, str) and value not in BASES:
         return parse_reference(value) if value else None
-    return value
+    return None if value == MIN else value
 
 
 def requirements(value: Collection[str] | str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Final
 import attrs
 
 from tritonbuild.catalog import Recipe
+from tritonbuild.composition.bases import GPU_VARIABLES, SLIM
 from tritonbuild.composition.choices import (
     CA_CERTIFICATES,
     CLIENTS,
@@ -72,6 +73,8 @@ class Selection:
             env["PATH"] += f":{CLIENTS}/bin"
         if "dali" in names:
             env.setdefault("PYTHONPATH", _DALI_PACKAGES)
+        if self.composition.enable_gpu and self.composition.base:
+            env |= {name: f"${{{name}:-{value}}}" for name, value in GPU_VARIABLES.items()}
         return {
             name: value if name == "PATH" else re.sub(rf":\$(?:{name}|\{{{name}\}})$", f"${{{name}:+:${name}}}", value)
             for name, value in env.items()
@@ -113,7 +116,9 @@ def sources(composition: Composition) -> dict[str, Reference]:
     catalog, version, registry = composition.catalog, composition.container_version, composition.registry
     images = catalog.sources(version, gpu=composition.enable_gpu, registry=registry, variant=composition.variant)
     found = {**{name: parse_reference(image) for name, image in images.items()}, **composition.images}
-    if composition.base:
+    if composition.base == SLIM:
+        found["min"] = parse_reference(catalog.plain_base(version))
+    elif isinstance(composition.base, Reference):
         found["min"] = composition.base
     # With `copy`, the full image has these files.
     if composition.runtime != "install" or not any(component.copies for component in composition.components):
