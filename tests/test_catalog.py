@@ -1,4 +1,4 @@
-"""The catalog against what was found out about each release, and what it says to those who ask amiss.
+"""The catalog against the recorded facts about each release, and its messages for unknown names.
 
 `data/facts` holds the findings themselves, release by release or in ranges: they are read here without the
 catalog's code, so that a range which is wrong by a month shows.
@@ -33,9 +33,9 @@ EVERY_RELEASE = pytest.mark.parametrize("version", VERSIONS)
 
 
 def fact(ranges: list[dict[str, Any]], version: str) -> Any:
-    """Return the value of the one range that covers *version*, or None. Goes by place in the list, not by text."""
-    place = VERSIONS.index(version)
-    found = [row["value"] for row in ranges if VERSIONS.index(row["from"]) <= place <= VERSIONS.index(row["to"])]
+    """Return the value of the one range that covers *version*, or None. Compares positions in the list."""
+    position = VERSIONS.index(version)
+    found = [row["value"] for row in ranges if VERSIONS.index(row["from"]) <= position <= VERSIONS.index(row["to"])]
     assert len(found) <= 1
     return found[0] if found else None
 
@@ -123,7 +123,7 @@ def test_a_release_newer_than_the_catalog_has_the_newest_recipe_and_no_versions(
         ("00.01", "release 00.01 is older than the catalog", "the catalog has 22.01 to 26.09"),
     ],
 )
-def test_what_is_no_release(version: str, message: str, hint: str) -> None:
+def test_versions_that_are_no_releases(version: str, message: str, hint: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
         catalog.release(version)
     assert (str(caught.value), caught.value.hint, caught.value.exit_code) == (message, hint, 2)
@@ -249,7 +249,7 @@ def test_variants_of_a_release() -> None:
         ),
     ],
 )
-def test_what_is_no_image(
+def test_sources_that_are_no_images(
     *, version: str, variant: str, registry: str, error: type[TritonBuildError], message: str, hint: str
 ) -> None:
     with pytest.raises(error) as caught:
@@ -264,8 +264,10 @@ def test_what_is_no_image(
 @FLAVOURS
 def test_environment(version: str, gpu: bool) -> None:
     recipe = catalog.recipe(version, gpu=gpu)
-    places = {"${TRITON_VERSION}": FACT[version]["triton_version"], "${TRITON_CONTAINER_VERSION}": version}
-    written = {name: places.get(value, value) for name, value in fact(RANGES[f"env_common[{_flavour(gpu)}]"], version)}
+    variables = {"${TRITON_VERSION}": FACT[version]["triton_version"], "${TRITON_CONTAINER_VERSION}": version}
+    written = {
+        name: variables.get(value, value) for name, value in fact(RANGES[f"env_common[{_flavour(gpu)}]"], version)
+    }
     assert written.pop("DEBIAN_FRONTEND")  # compose.py leaves it in the image
     assert written.pop("NVIDIA_BUILD_ID")
     known = not gpu or FACT[version]["dcgm_version"] is not None
@@ -448,9 +450,9 @@ def test_component(found: Mapping[str, Any]) -> None:
     kind = "backend" if found["kind"] == "core" else found["kind"]
     first = found.get("first_release_in_full_image") or found.get("first_release_variant")
     last = found.get("last_release_in_full_image") or found.get("last_release_variant")
-    for place, version in enumerate(VERSIONS):
+    for position, version in enumerate(VERSIONS):
         here = [item for item in catalog.components(version, kind=kind) if item.name == found["name"]]
-        there = first is not None and VERSIONS.index(first) <= place <= VERSIONS.index(str(last))
+        there = first is not None and VERSIONS.index(first) <= position <= VERSIONS.index(str(last))
         assert bool(here) == there, version
         for item in here:
             assert (item.first, item.last) == (first, last)
@@ -995,9 +997,9 @@ def test_data_files_say_where_they_are_from_and_stay_small(name: str) -> None:
 
 
 def _covers(row: Mapping[str, Any], version: str, gpu: bool) -> bool:
-    place = VERSIONS.index(version)
+    position = VERSIONS.index(version)
     first, last = VERSIONS.index(row.get("from", VERSIONS[0])), VERSIONS.index(row.get("to", VERSIONS[-1]))
-    return first <= place <= last and row.get("gpu", gpu) == gpu
+    return first <= position <= last and row.get("gpu", gpu) == gpu
 
 
 def _check_bounds(value: object) -> None:

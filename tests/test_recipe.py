@@ -1,4 +1,4 @@
-"""Containerfiles: golden, deterministic, and the same for equal wishes."""
+"""Containerfiles: golden files, determinism, and equal files for equal compositions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""tritonbuild's own command line with the embedded engine: what it says, and where."""
+"""tritonbuild's command line with the embedded engine: exit codes, stdout and stderr."""
 
 from __future__ import annotations
 

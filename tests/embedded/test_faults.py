@@ -1,4 +1,4 @@
-"""Whatever goes wrong: no wrong image, no traceback, no leftovers, and a second run that picks up."""
+"""Faults: no wrong image, no traceback, no leftovers, and a second run that completes."""
 
 from __future__ import annotations
 

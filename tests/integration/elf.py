@@ -1,4 +1,4 @@
-"""What an image's ELF files need, by the image's own loader, asked file by file in a chroot."""
+"""Libraries that an image's ELF files need, resolved by the image's loader in a chroot, one file at a time."""
 
 from __future__ import annotations
 

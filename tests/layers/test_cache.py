@@ -1,4 +1,4 @@
-"""The cache: nobody else can write to it, and damaged files are as if they did not exist."""
+"""The cache: no other user can write to it, and damaged files count as missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Odd but working registries: each of their habits is a row, and every upload has to succeed nevertheless."""
+"""Registries with odd but legal behavior, one row each; every upload succeeds."""
 
 from __future__ import annotations
 

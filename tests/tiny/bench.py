@@ -1,4 +1,4 @@
-"""What the tests of the embedded engine share."""
+"""The fixture of the embedded engine's tests: small source images, and a run of the engine on them."""
 
 from __future__ import annotations
 
