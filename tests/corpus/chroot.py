@@ -17,7 +17,7 @@ import tritonbuild
 SCRIPTS = Path(tritonbuild.__file__).parent / "scripts"
 PROGRAMS = (
     *("awk", "bash", "cat", "chmod", "chown", "comm", "cp", "cut", "find", "grep", "head", "ldconfig", "ldd", "ls"),
-    *("mkdir", "mktemp", "readlink", "rm", "sed", "sh", "sort", "touch", "tr", "xargs"),
+    *("mkdir", "mktemp", "readlink", "rm", "sed", "sh", "sort", "stat", "touch", "tr", "xargs"),
 )
 Tree: TypeAlias = dict[str, bytes | str]
 """Files by path: the content of each, or as a text the target of a symbolic link."""
@@ -29,6 +29,7 @@ def plant(root: Path, tree: Tree) -> None:
     for name, content in tree.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
         if isinstance(content, str):
             path.symlink_to(content)
         else:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 
-from tests.corpus.chroot import Build, Tree, base_root
+from tests.corpus.chroot import Build, Tree
 from tests.tiny.elves import Compiler
 
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
@@ -31,18 +28,6 @@ ODD = (
     ),
     *("ä", " lead", "trail ", "a\tb", "#a", "~", "%s", "a:", "`a`", "&", "a=b", "?", "{a,b}", "\x7f"),
 )
-
-
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if os.geteuid() != 0 or os.uname().machine != "x86_64":
-        pytest.skip("a chroot needs root, and these trees x86-64")
-    return base_root(tmp_path_factory.mktemp("template") / "root")
-
-
-@pytest.fixture
-def build(template: Path, tmp_path: Path) -> Build:
-    return Build(folder=tmp_path, template=template)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import tritonbuild.embedded
 from tritonbuild import dirs, flags
 from tritonbuild.backends import _options
 from tritonbuild.backends._probe import require_space
-from tritonbuild.composition import HEADERS, Composition, select
+from tritonbuild.composition import HEADERS, SMALL_FILES, Composition, select
 from tritonbuild.embedded import instructions
 from tritonbuild.embedded.request import Addition, Request, RequestedComponent
 from tritonbuild.engine import Engine, Health
@@ -111,6 +111,7 @@ def document(composition: Composition) -> str:
         ),
         opened=selection.opened(),
         read=selection.read_files(),
+        read_small=SMALL_FILES,
         wheels=[f"wheels/{path.name}" for path in composition.wheels],
         additions=(
             [Addition(title="models", folder=composition.models_folder, context="models")] if composition.models else []

@@ -15,6 +15,7 @@ from tritonbuild.composition.choices import (
     NVIDIA_REGISTRY,
     PLATFORM,
     RUNTIMES,
+    SMALL_FILES,
 )
 from tritonbuild.composition.composition import Composition
 from tritonbuild.composition.selection import Selection, select, sources
@@ -28,6 +29,7 @@ __all__ = [
     "NVIDIA_REGISTRY",
     "PLATFORM",
     "RUNTIMES",
+    "SMALL_FILES",
     "Composition",
     "Selection",
     "select",

@@ -23,8 +23,18 @@ HEADERS: Final = f"{SERVER}/include"
 CLIENTS: Final = "/workspace/install"
 """Programs, libraries and Python packages of clients, in the sdk image; docs/quick_start.md of the client's repository
 and Dockerfile.sdk of the server's."""
-CA_CERTIFICATES: Final = "/etc/ssl/certs/ca-certificates.crt"
-"""Read by the server for model repositories in S3, GCS and Azure."""
+_OPENSSL: Final = ("/etc/pki/tls", "/etc/ssl", "/usr/lib/ssl", "/usr/local/ssl")
+"""The folders of OpenSSL's configuration: Red Hat's, Debian's, and that of OpenSSL itself."""
+READ_FILES: Final = (
+    *(f"{folder}/{name}" for folder in _OPENSSL for name in ("cert.pem", "certs", "openssl.cnf")),
+    *(f"/usr/{folder}/ossl-modules" for folder in ("lib/x86_64-linux-gnu", "lib/aarch64-linux-gnu", "lib64")),
+    *("/etc/localtime", "/etc/timezone", "/usr/share/zoneinfo"),
+    *("/etc/gai.conf", "/etc/host.conf", "/etc/mime.types", "/etc/nsswitch.conf", "/etc/protocols", "/etc/services"),
+)
+"""Files and folders that OpenSSL, Python and the C library read. The server's clients of S3, GCS and Azure need the
+certificates too."""
+SMALL_FILES: Final = ("/etc/terminfo", "/lib/terminfo", "/usr/lib/locale", "/usr/share/terminfo")
+"""Files and folders that they read, brought only where they are small."""
 
 FEATURE_FOLDERS: Final = {"python": f"{SERVER}/python", "sources": f"{SERVER}/third-party-src"}
 FEATURE_LIBRARIES: Final = {

@@ -11,12 +11,12 @@ import attrs
 from tritonbuild.catalog import Recipe
 from tritonbuild.composition.bases import GPU_VARIABLES, SLIM
 from tritonbuild.composition.choices import (
-    CA_CERTIFICATES,
     CLIENTS,
     FEATURE_FILES,
     FEATURE_FOLDERS,
     FEATURE_LIBRARIES,
     PLATFORM,
+    READ_FILES,
 )
 from tritonbuild.composition.composition import Composition
 from tritonbuild.reference import Reference, parse_reference
@@ -54,9 +54,9 @@ class Selection:
         return (*self.recipe.dlopen, *features)
 
     def read_files(self) -> tuple[str, ...]:
-        """Return the files that are read or run, where the full image has them."""
+        """Return the files and folders that are read or run, where the full image has them."""
         features = (path for feature, paths in FEATURE_FILES.items() if self.composition.has(feature) for path in paths)
-        return (*(copy.source for copy in self.recipe.sagemaker_copies), CA_CERTIFICATES, *features)
+        return (*(copy.source for copy in self.recipe.sagemaker_copies), *READ_FILES, *features)
 
     def variables(self) -> dict[str, str]:
         """Return the image's environment without the user's variables; values may refer to the base's.

@@ -187,7 +187,12 @@ def _bring(sources: _Sources, folders: Mapping[str, Sequence[str]]) -> None:
     request, assembly, view = sources.request, sources.assembly, sources.full.view
     opened = {"server": request.opened, **{one.title: one.opened for one in request.components}}
     stages = {
-        title: sources.runtime.stage(found, opened[title], request.read if title == "server" else ())
+        title: sources.runtime.stage(
+            found,
+            opened[title],
+            request.read if title == "server" else (),
+            request.read_small if title == "server" else (),
+        )
         for title, found in folders.items()
     }
     wheels = []

@@ -73,7 +73,8 @@ class Request:
         optional: Files and folders that are copied if *full* has them.
         components: The chosen components.
         opened: Names of libraries (shell patterns) that the server opens at run time.
-        read: Files that are read at run time, brought if *full* has them.
+        read: Files and folders that are read at run time, brought where *full* has them and the base lacks them.
+        read_small: Files and folders of the same kind, brought only where they are small.
         additions: Folders of the build context besides components.
         wheels: Wheels in the build context, for the interpreter that the python backend embeds.
         env: Environment variables; `$NAME`, `${NAME}` and `${NAME:+TEXT}` refer to variables of the base.
@@ -103,6 +104,7 @@ class Request:
     components: tuple[RequestedComponent, ...] = attrs.field(default=(), converter=_components)
     opened: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     read: tuple[str, ...] = attrs.field(default=(), converter=_texts)
+    read_small: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     additions: tuple[Addition, ...] = attrs.field(default=(), converter=_additions)
     wheels: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     env: Mapping[str, str] = attrs.field(factory=dict)

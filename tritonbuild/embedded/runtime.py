@@ -39,6 +39,9 @@ OF_THE_BASE: Final = tuple(
 OF_THE_DRIVER: Final = ("libcuda.so*", "libcudadebugger.so*", "libnvidia-*", "libnvcuvid.so*", "libnvoptix.so*")
 """Libraries of the GPU's driver, which the host provides."""
 
+_SMALL: Final = 4 << 20
+"""The most bytes of a file or folder that is brought only if it is small."""
+
 _STANDARD: Final = ("/lib", "/usr/lib", "/lib/*-linux-gnu", "/usr/lib/*-linux-gnu")
 
 
@@ -99,13 +102,16 @@ class Runtime:
         self.named: list[OpenedLibrary] = []
         """Libraries that are brought because a file names them."""
 
-    def stage(self, folders: Sequence[str], opened: Iterable[str], read: Iterable[str]) -> tuple[str, ...]:
+    def stage(
+        self, folders: Sequence[str], opened: Iterable[str], read: Iterable[str] = (), read_small: Iterable[str] = ()
+    ) -> tuple[str, ...]:
         """Bring what the files in *folders* need and no earlier stage brought; return its paths.
 
         Args:
             folders: Canonical paths of folders or files of *full*.
             opened: Names of libraries (shell patterns) that these files open.
-            read: Files that these files read.
+            read: Files and folders that these files read.
+            read_small: Files and folders of the same kind, left out if they have more than 4 MiB beyond the base.
         """
         before = len(self.brought)
         candidates = [path for folder in folders for path in self._programs(folder)]
@@ -114,7 +120,9 @@ class Runtime:
             if path.endswith(f"/{interpreter.STUB}"):
                 self._interpreter(path)
         for path in read:
-            self._read(path.strip("/"))
+            self._read(path)
+        for path in read_small:
+            self._read(path, most=_SMALL)
         programs = [path for path in [*self.brought][before:] if is_library(path) or "/bin/" in path]
         libraries = self._opened(opened)
         targets |= self._resolved([*programs, *(path for _, path in libraries)])
@@ -178,10 +186,37 @@ class Runtime:
                 self.bring(target)
         return set(targets)
 
-    def _read(self, path: str) -> None:
-        """Bring a file that is read at run time, where *full* has it and the base lacks it."""
-        if self.full.resolve(path) is not None and path not in self.base:
-            self.bring(path)
+    def _read(self, path: str, *, most: int | None = None) -> None:
+        """Bring a file or folder that is read at run time: what the base lacks of it, and of what its links lead to.
+
+        Nothing is brought if its files have more bytes than *most*.
+        """
+        ahead = [path]
+        while ahead:
+            reached = {found for one in ahead for found in self._files(one)}
+            new = sorted(found for found in reached if found not in self.base and found not in self.brought)
+            if most is not None and sum(self.full.entry(one).size for one in new) > most:
+                return
+            most = None
+            self.brought.update(dict.fromkeys(new))
+            ahead = [self._next(one) for one in new if self.full.kind(one) == SYMLINK]
+
+    def _files(self, path: str) -> Iterator[str]:
+        """Yield the canonical paths of the files and links that *path* is or, as a folder, has below it."""
+        canonical = self.full.resolve_folder(path)
+        if canonical is None or self.full.resolve(path) is None:
+            return
+        if self.full.kind(canonical) == SYMLINK:
+            yield canonical
+            return
+        real = self.full.resolve(path) or ""
+        paths = self.full.walk(real) if self.full.is_folder(real) else (real,)
+        yield from (one for one in paths if not self.full.is_folder(one))
+
+    def _next(self, link: str) -> str:
+        """Return the path that the symbolic link *link* names."""
+        target = self.full.target(link)
+        return target if target.startswith("/") else f"{posixpath.dirname(link)}/{target}"
 
     def _opened(self, patterns: Iterable[str]) -> list[tuple[str, str]]:
         """Return name and path of the libraries in the loader's cache that match *patterns*."""
@@ -220,8 +255,7 @@ class Runtime:
             self.brought[canonical] = None
             if self.full.kind(canonical) != SYMLINK:
                 return
-            target = self.full.target(canonical)
-            path = target if target.startswith("/") else f"{posixpath.dirname(canonical)}/{target}"
+            path = self._next(canonical)
 
     def _interpreter(self, stub: str) -> None:
         """Bring the interpreter that the python backend's stub embeds, with its standard library and packages."""

@@ -22,7 +22,7 @@ last
 
 from __future__ import annotations
 
-from tritonbuild.composition import CLIENTS, Selection
+from tritonbuild.composition import CLIENTS, SMALL_FILES, Selection
 from tritonbuild.containerfile import Copy, Stage, Word
 from tritonbuild.recipe import parts
 
@@ -100,6 +100,7 @@ def _runtime(selection: Selection, base: str) -> Stage:
                 *folders,
                 *(f"name={name}" for name in dict.fromkeys(opened)),
                 *(f"file={path}" for path in selection.read_files()),
+                *(f"small={path}" for path in SMALL_FILES),
                 *(f"exclude={pattern}" for pattern in composition.exclude_libraries),
             ),
         ),

@@ -6,7 +6,7 @@ export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 accounts=/tritonbuild/accounts
 mkdir -p $accounts/etc
 
-# The names that its loader finds; the paths of its shared objects and of its files in /etc.
+# The names that its loader finds, and the paths of all its files.
 ldconfig
 {
     ldconfig -p | sed -n 's/^[[:space:]]*\([^ ]*\) (.*/\1/p'
@@ -16,7 +16,7 @@ ldconfig
         [ ! -d "$folder" ] || ls "$folder"
     done
 } | sort -u > /tritonbuild/sonames
-find / -xdev ! -type d \( -name '*.so*' -o -path '/etc/*' \) -print0 | tr '\n\000' '\001\n' | sort > /tritonbuild/paths
+find / -xdev -path /tritonbuild -prune -o ! -type d -print0 | tr '\n\000' '\001\n' | sort > /tritonbuild/paths
 
 # NVIDIA's images have the user triton-server with id 1000, which Ubuntu 24.04 gives to "ubuntu".
 holder=$(awk -F: '$3 == 1000 { print $1 }' /etc/passwd)

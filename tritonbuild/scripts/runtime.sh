@@ -2,8 +2,9 @@
 # Writes their paths to runtime.list and the libraries that this image lacks to runtime.missing, for check.sh. In lists of
 # paths, each line is a path, and \001 stands for a line break in it.
 # Arguments: folders of components below /opt/tritonserver, or below FOLDER of the sdk image after a first root=FOLDER;
-# name=PATTERN for libraries opened by name at run time; file=PATH for a file that is read at run time; exclude=PATTERN for
-# libraries that are left out.
+# name=PATTERN for libraries opened by name at run time; file=PATH for a file or folder that is read at run time, and
+# small=PATH for one that is left out if it has more than 4 MiB beyond the base; exclude=PATTERN for libraries that are left
+# out.
 set -eu
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 server=/opt/tritonserver
@@ -91,6 +92,44 @@ bring() {
     done
 }
 
+# Brings the files and folders that are named on standard input: of their files and links, and of all that the links lead
+# to, those that the base lacks. If $1 is given and the files have more bytes than that, nothing is brought.
+bring_read() {
+    local most=${1:-} last entry
+    cat > $work/ahead
+    sort -u $out.list > $work/seen
+    while [ -s $work/ahead ]; do
+        last=.
+        sort -u $work/ahead | while IFS= read -r entry; do
+            decode "$entry"
+            [ -e "$path" ] || continue
+            if [ "${path%/*}" != "$last" ]; then
+                folder_of "$path"
+                last=${path%/*}
+            fi
+            path=${folder%/}/${path##*/}
+            if [ -L "$path" ] || [ ! -d "$path" ]; then
+                printf '%s\000' "$path"
+            else
+                folder_of "$path/."
+                last=.
+                find "$folder" ! -type d -print0
+            fi
+        done | lines | sort -u | comm -23 - $work/seen | comm -23 - $base/paths > $work/new
+        if [ -n "$most" ]; then
+            size=$(nuls < $work/new | xargs -0 -r stat -c '%s %F' | awk '$2 == "regular" { size += $1 } END { print size + 0 }')
+            [ "$size" -le "$most" ] || return 0
+            most=
+        fi
+        (cd / && sed 's|^/||' $work/new | nuls | xargs -0 -r cp -a --parents -t $out --)
+        cat $work/new >> $out.list
+        sort -u -o $work/seen $work/seen $work/new
+        nuls < $work/new | xargs -0 -r sh -c '
+            find "$@" -maxdepth 0 -type l \( -lname "/*" -printf "%l\0" -o -printf "%h/%l\0" \)
+        ' find | lines > $work/ahead
+    done
+}
+
 # Prints the ELF files among those named on standard input.
 elf_files() {
     nuls | xargs -0 -r grep -l -s -Z -m 1 "^$(printf '\177')ELF" | lines || true
@@ -125,7 +164,7 @@ ask_loader() {
 set -- bin lib "$@"
 for argument; do
     case $argument in
-        name=* | file=* | exclude=*) continue ;;
+        name=* | file=* | small=* | exclude=*) continue ;;
     esac
     if [ ! -d "$server/$argument" ]; then
         echo "tritonbuild: the $image image has no $server/$argument" >&2
@@ -176,9 +215,19 @@ for path in (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), *si
         bring "${target%??}"
     done
 done
-sed -n -e '/\.so$/p' -e '/\.so\./p' -e '/\/bin\//p' $out.list >> $work/candidates
 
-# 3. Files and libraries that are opened or read at run time, if the full image has them.
+# 3. Files that are read and libraries that are opened at run time, if the full image has them.
+for argument; do
+    case $argument in
+        file=*) echo "${argument#file=}" ;;
+    esac
+done | bring_read
+for argument; do
+    case $argument in
+        small=*) echo "${argument#small=}" | bring_read 4194304 ;;
+    esac
+done
+sed -n -e '/\.so$/p' -e '/\.so\./p' -e '/\/bin\//p' $out.list >> $work/candidates
 (
     ldconfig -p | sed -n 's/^[[:space:]]*\([^ ]*\) (.*=> \(.*\)$/\1 \2/p'
     IFS=:
@@ -200,10 +249,6 @@ for argument; do
                     $pattern) echo "$name $path" ;;
                 esac
             done < $work/cache >> $work/needed
-            ;;
-        file=*)
-            file=${argument#file=}
-            if [ -e "$file" ] && ! in_base "$file"; then bring "$file"; fi
             ;;
     esac
 done
