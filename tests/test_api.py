@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 import tritonbuild
-from tritonbuild import Engine, Health, run_build
+from tritonbuild import Engine, Health, backends, run_build
 from tritonbuild.errors import (
     BuildFailedError,
     BuildTimeoutError,
@@ -125,13 +125,24 @@ def test_the_containerfile_is_written_while_the_probe_goes_on() -> None:
     def health() -> bool:
         return written.wait(30) and False
 
-    def document() -> str:
+    def document(*, heredocs: bool) -> str:
+        del heredocs
         written.set()
         return "FROM a\n"
 
     engine = attrs.evolve(builder(), health=health, binary="/nowhere")
     with pytest.raises(UnhealthyEngineError, match="its health probe returned False"):
         run_build.run(run_build.Job(engine=engine, document=document, tags=("a",)))
+
+
+@pytest.mark.parametrize("features", [(), ("heredocs",)])
+def test_the_form_of_the_containerfile_is_the_builders(fake_program: FakeProgram, features: tuple[str, ...]) -> None:
+    fake_program("fake", WRITES_ID)
+    engine = builder(health=lambda: Health(ok=True, engine="fake", features=frozenset(features)))
+    with backends.registered(engine):
+        result = tritonbuild.build(backend="fake", backends=["python"])
+    assert ("<<'EOF-" in result.containerfile) is bool(features)
+    assert result.containerfile == tritonbuild.get_containerfile(backends=["python"], enable_buildkit=bool(features))
 
 
 def test_an_unhealthy_engine_builds_nothing(fake_program: FakeProgram, temporary: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.replica import MODELS
 from tests.test_cli import run
-from tritonbuild import backends
+from tritonbuild import api, backends
 
 FakeProgram = Callable[[str, str], Path]
 
@@ -213,7 +213,11 @@ def test_render_to_stdout_a_file_and_a_folder(tmp_path: Path) -> None:
     for output, path in ((tmp_path / "a", tmp_path / "a"), (tmp_path, tmp_path / "Dockerfile.compose")):
         assert run("render", "--backend", "python", "--output", str(output)) == (0, f"{path}\n", "")
         assert path.read_text() == text
-    assert run("render", "--backend", "python", "--no-buildkit") == (0, text, "")
+    assert "<<'EOF-" in text
+    assert run("render", "--backend", "python", "--buildkit") == (0, text, "")
+    code, universal, error = run("render", "--backend", "python", "--no-buildkit")
+    assert (code, error, "<<'EOF-" in universal) == (0, "", False)
+    assert universal == api.get_containerfile(backends=["python"], enable_buildkit=False)
     code, _, error = run("render", "--backend", "python", "--output", str(tmp_path / "no" / "where"))
     assert code == 2
     assert error.startswith("tritonbuild: cannot write ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 
 import pytest
@@ -110,12 +111,53 @@ def test_a_script_reaches_the_shell_byte_for_byte(lines: list[str]) -> None:
     assert output == text.rstrip("\n") + "\n"
 
 
+@given(
+    st.lists(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=30), min_size=1, max_size=5),
+    st.lists(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=9), max_size=4),
+)
+def test_a_script_in_a_heredoc_reaches_the_shell_byte_for_byte(lines: list[str], arguments: list[str]) -> None:
+    """BuildKit gives the shell the whole text behind RUN, without the line continuations of its first line."""
+    text = "\n".join((*lines, "# the end"))
+    if any(argument.endswith("\\") for argument in arguments):
+        return  # a continuation would be read into it; ours never do
+    head, _, body = "\n".join(Script(name="x", text=text, arguments=tuple(arguments)).heredoc()).partition("\n" + text)
+    command = head.removeprefix("RUN ").replace("\\\n", "").replace("cat > /tmp/x", "cat").replace("&& /bin/sh", ";")
+    command = command.replace("; /tmp/x", "; printf '%s\\0' --")
+    done = subprocess.run(["/bin/sh", "-c", f"{command}\n{text}{body}"], capture_output=True, text=True, check=True)
+    script, _, given_arguments = done.stdout.partition("--\0")
+    assert script == text + "\n"
+    assert given_arguments.split("\0")[:-1] == arguments
+
+
+def test_a_script_as_a_heredoc() -> None:
+    script = Script(name="x.sh", text="echo 'a'\n\nexit 0\n", arguments=("b c", "/d", "*", "$e"))
+    assert script.heredoc() == [
+        "RUN cat > /tmp/x.sh <<'EOF-7b8e576e' && /bin/sh /tmp/x.sh \\",
+        "    'b c' \\",
+        "    /d \\",
+        "    '*' \\",
+        "    '$e'",
+        *("echo 'a'", "", "exit 0", "EOF-7b8e576e"),
+    ]
+    head, *_ = Script(name="y", text="a").heredoc()
+    assert re.fullmatch(r"RUN cat > /tmp/y <<'EOF-[0-9a-f]{8}' && /bin/sh /tmp/y", head)
+    assert head != Script(name="y", text="b").heredoc()[0]  # for builders that compare only this line with their cache
+    with pytest.raises(InvalidInputError):
+        Script(name="x.sh", text="true", arguments=("a\nRUN x",)).heredoc()
+
+
 def test_a_file_is_its_header_and_stages() -> None:
-    stages = [Stage(base="a:1", name="full"), Stage(base="full", instructions=(Word("USER", "root"),))]
-    assert render(["What.", "Why."], stages) == "# What.\n# Why.\n\nFROM a:1 AS full\n\nFROM full\nUSER root\n"
+    run = Script(name="x", text="a")
+    stages = [
+        Stage(base="a:1", purpose="One.", name="full"),
+        Stage(base="full", purpose="Two.", instructions=(Word("USER", "root"), run)),
+    ]
+    head = "# What.\n# Why.\n\n# One.\nFROM a:1 AS full\n\n# Two.\nFROM full\nUSER root\n"
+    assert render(["What.", "Why."], stages) == head + "\n".join(run.lines()) + "\n"
+    assert render(["What.", "Why."], stages, heredocs=True) == head + "\n".join(run.heredoc()) + "\n"
 
 
 @pytest.mark.parametrize("name", ["Upper", "a b", "1a", "a\nb"])
 def test_a_stage_name_is_checked(name: str) -> None:
     with pytest.raises(InvalidInputError):
-        Stage(base="a", name=name).lines()
+        Stage(base="a", purpose="b", name=name).lines(heredocs=False)

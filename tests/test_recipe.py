@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -43,6 +44,45 @@ def test_golden(name: str, keywords: dict[str, Any], golden: Callable[[Path, str
     golden(GOLDEN / name, without_scripts(text))
 
 
+HEREDOC = re.compile(
+    r"^RUN cat > /tmp/(\S+) <<'(EOF-\w+)' && /bin/sh /tmp/\1((?: \\\n    .*(?<!\\))*)\n((?:.*\n)*?)\2$", re.MULTILINE
+)
+PRINTED = re.compile(
+    r"^RUN printf '%s\\n' \\\n((?:    '.*' \\\n)+)    > /tmp/(\S+) \\\n    && /bin/sh /tmp/\2(.*)$", re.MULTILINE
+)
+
+
+@pytest.mark.parametrize("runtime", ["copy", "install"])
+def test_both_forms_run_the_same_scripts_and_are_else_equal(runtime: str) -> None:
+    composition = Composition(
+        backends=("python", "tensorrt"), runtime=runtime, exempt_libraries=("libfoo*", "libbar.so.1")
+    )
+    readable, universal = containerfile(composition, heredocs=True), containerfile(composition)
+    heredocs = [
+        (name, shlex.split(words.replace("\\\n", "")), text) for name, _, words, text in HEREDOC.findall(readable)
+    ]
+    printed = [
+        (name, shlex.split(words), "".join(f"{word}\n" for word in shlex.split(lines.replace("\\\n", ""))))
+        for lines, name, words in PRINTED.findall(universal)
+    ]
+    assert len(heredocs) == readable.count("\nRUN ") == universal.count("\nRUN ") >= 3
+    assert heredocs == printed
+    note = "# Needs a builder with heredocs; `tritonbuild render --no-buildkit` writes this file for any builder.\n"
+    assert HEREDOC.sub("RUN", readable).replace(note, "") == PRINTED.sub("RUN", universal)
+
+
+@pytest.mark.parametrize("runtime", ["copy", "install"])
+@pytest.mark.parametrize("heredocs", [True, False])
+def test_each_stage_begins_with_its_purpose(runtime: str, heredocs: bool) -> None:
+    composition = Composition(backends=("python",), pip=("numpy",), runtime=runtime, enable_gpu=False)
+    lines = containerfile(composition, heredocs=heredocs).splitlines()
+    stages = [number for number, line in enumerate(lines) if line.startswith("FROM ")]
+    assert len(stages) >= 5
+    for number in stages:
+        assert lines[number - 2] == ""
+        assert re.fullmatch(r"# [A-Z].*\.", lines[number - 1])
+
+
 def test_the_scripts_stand_in_it_line_by_line() -> None:
     copied = containerfile(Composition(backends=("python",)))
     installed = containerfile(Composition(backends=("python",), runtime="install"))
@@ -76,7 +116,7 @@ def test_equal_wishes_give_equal_text_in_every_process() -> None:
         for seed, locale, zone in (("1", "C", "UTC"), ("2", "C.UTF-8", "Asia/Tokyo"))
     }
     assert len(texts) == 1
-    assert texts == {containerfile(Composition(backends=("python", "dali")))}
+    assert texts == {containerfile(Composition(backends=("python", "dali")), heredocs=True)}
 
 
 def test_components_are_copied_each_by_itself_in_the_order_given() -> None:

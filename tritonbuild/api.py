@@ -43,7 +43,7 @@ _TAKES: Final[Mapping[str, parameters.Takes]] = {
 def get_containerfile(
     composition: Composition | None = None,
     output_path: str | os.PathLike[str] | None = None,
-    enable_buildkit: bool = True,  # noqa: FBT001, FBT002 - bentoml.container's signature; one text suits both
+    enable_buildkit: bool = True,  # noqa: FBT001, FBT002 - bentoml.container's signature
     features: Sequence[str] | None = None,
     **keywords: Any,
 ) -> str:
@@ -53,8 +53,8 @@ def get_containerfile(
         composition: The composition; or its fields as keywords (`backends=["python"]`).
         output_path: A file to write it to, or a folder, which gets a `Dockerfile.compose`. It is written whole or
             not at all.
-        enable_buildkit: Accepted as in `bentoml.container`; the text is the same, for builders with BuildKit and
-            without.
+        enable_buildkit: Whether scripts are heredocs, which people can read, for BuildKit and other builders that know
+            them; else every builder accepts the text. Both forms build the same files.
         features: Optional parts of the release; see `Composition`.
         keywords: Fields of `Composition`.
 
@@ -67,7 +67,7 @@ def get_containerfile(
         raise InvalidInputError(
             f"get_containerfile takes no {next(iter(rest))!r}", hint="see the fields of Composition"
         )
-    text = _containerfile(wanted)
+    text = _containerfile(wanted, heredocs=enable_buildkit)
     if output_path is not None:
         write_containerfile(text, Path(output_path))
     return text
@@ -247,7 +247,7 @@ def _for_platforms(composition: Composition, options: Mapping[str, Any]) -> Comp
     each = [attrs.evolve(composition, platform=name) for name in names]
     if len(each) <= 1:
         return each[0] if each else composition
-    texts = {_containerfile(one).replace(f"# For {one.platform}.", "") for one in each}
+    texts = {_containerfile(one, heredocs=False).replace(f"# For {one.platform}.", "") for one in each}
     if len(texts) > 1:
         raise InvalidInputError(
             f"the Containerfiles for {' and '.join(names)} differ", hint="build each platform separately"
@@ -257,9 +257,12 @@ def _for_platforms(composition: Composition, options: Mapping[str, Any]) -> Comp
 
 def _job(engine: Engine, composition: Composition, options: Mapping[str, Any]) -> Job:
     """Return the job that builds *composition*."""
+    request = engine.document
     return Job(
         engine=engine,
-        document=functools.partial(engine.document or _containerfile, composition),
+        document=functools.partial(_containerfile, composition)
+        if request is None
+        else lambda **_: request(composition),
         tags=(DEFAULT_TAG,),
         options=options,
         context=composition.context(),
@@ -268,7 +271,7 @@ def _job(engine: Engine, composition: Composition, options: Mapping[str, Any]) -
     )
 
 
-def _containerfile(composition: Composition) -> str:
+def _containerfile(composition: Composition, *, heredocs: bool) -> str:
     from tritonbuild import recipe  # noqa: PLC0415 - so that a build loads it while the engine's probe goes on
 
-    return recipe.containerfile(composition)
+    return recipe.containerfile(composition, heredocs=heredocs)

@@ -1,12 +1,14 @@
 """Containerfiles: stages and instructions as values, and their text.
 
-The text is the same for equal values, and all input in it is quoted. Every builder accepts it, including the Docker of
-2020 without BuildKit: it has no heredocs, no `# syntax=` line, no `RUN --mount`, no `COPY --link` or `--chmod`.
+The text is the same for equal values, and all input in it is quoted. It has two forms, which build the same files: one
+with shell scripts as heredocs, which people can read, and one that every builder accepts, including the Docker of 2020
+without BuildKit. Neither has a `# syntax=` line, `RUN --mount`, `COPY --link` or `--chmod`.
 Reference: https://docs.docker.com/reference/dockerfile/
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +21,8 @@ from tritonbuild.wellknown import VARIABLE
 
 _STAGE_NAME: Final = re.compile(r"[a-z][a-z0-9-]*", re.ASCII)
 _VARIABLE: Final = re.compile(VARIABLE, re.ASCII)
+_BARE: Final = re.compile(r"[\w./:=@%+-]+", re.ASCII)
+"""An argument that a shell takes as it is."""
 
 
 def _plain(text: str, instruction: str) -> str:
@@ -122,20 +126,38 @@ class Run:
 class Script:
     """The instruction `RUN` of a shell script of this package, with positional arguments.
 
-    The script is written line by line by a quoted `printf` into a file, which keeps line breaks and comments with every
-    builder (heredocs need BuildKit 0.10 or newer) and looks like the script.
+    The script is written into a file and run from there, so that its commands do not read it as their standard input.
     """
 
     name: str
     text: str
     arguments: tuple[str, ...] = ()
 
+    @property
+    def path(self) -> str:
+        """The path of the file, in a stage of the build."""
+        return f"/tmp/{self.name}"  # noqa: S108 - not on this machine
+
     def lines(self) -> list[str]:
-        """Return the lines of the instruction."""
-        path = f"/tmp/{self.name}"  # noqa: S108 - a path in a stage of the build, not on this machine
-        body = [_shell_quoted(line) for line in self.text.rstrip("\n").split("\n")]
-        call = " ".join(("&& /bin/sh", path, *(_shell_quoted(_plain(a, "RUN")) for a in self.arguments)))
-        return _continued("RUN printf '%s\\n'", [*body, f"> {path}", call])
+        """Return the lines of the instruction: a quoted `printf`, which every builder passes on with all its lines."""
+        body = [_shell_quoted(line) for line in self._script()]
+        call = " ".join(("&& /bin/sh", self.path, *(_shell_quoted(_plain(a, "RUN")) for a in self.arguments)))
+        return _continued("RUN printf '%s\\n'", [*body, f"> {self.path}", call])
+
+    def heredoc(self) -> list[str]:
+        """Return the lines of the instruction with the script as a heredoc.
+
+        Its delimiter has a digest of the script: buildah 1.33 compares only the first line with the steps in its cache,
+        and would take the result of another script.
+        """
+        body = self._script()
+        delimiter = f"EOF-{hashlib.sha256(self.text.encode()).hexdigest()[:8]}"
+        words = [a if _BARE.fullmatch(a) else _shell_quoted(_plain(a, "RUN")) for a in self.arguments]
+        head = f"RUN cat > {self.path} <<'{delimiter}' && /bin/sh {self.path}"
+        return [*(_continued(head, words) or [head]), *body, delimiter]
+
+    def _script(self) -> list[str]:
+        return self.text.rstrip("\n").split("\n")
 
 
 @attrs.frozen
@@ -180,26 +202,43 @@ Instruction: TypeAlias = Comment | Copy | Env | Fragment | Label | Run | Script 
 
 @attrs.frozen(kw_only=True)
 class Stage:
-    """A stage: its base, which is an image or an earlier stage, its name, and its instructions."""
+    """A stage of a build.
+
+    Attributes:
+        base: Its base, which is an image or an earlier stage.
+        purpose: Its purpose, in one line: the comment that it begins with.
+        name: Its name; the last stage has none.
+        instructions: Its instructions.
+    """
 
     base: str
+    purpose: str
     name: str = ""
     instructions: tuple[Instruction, ...] = ()
 
-    def lines(self) -> list[str]:
+    def lines(self, *, heredocs: bool) -> list[str]:
         """Return the lines of the stage."""
         if self.name and not _STAGE_NAME.fullmatch(self.name):
             raise InvalidInputError(f"{self.name!r} is not a stage name", hint="use a-z, 0-9 and -")
         named = f" AS {self.name}" if self.name else ""
-        lines = [f"FROM {_plain(self.base, 'FROM')}{named}"]
+        lines = [*Comment(self.purpose).lines(), f"FROM {_plain(self.base, 'FROM')}{named}"]
         for instruction in self.instructions:
-            lines += instruction.lines()
+            if heredocs and isinstance(instruction, Script):
+                lines += instruction.heredoc()
+            else:
+                lines += instruction.lines()
         return lines
 
 
-def render(header: Sequence[str], stages: Iterable[Stage]) -> str:
-    """Return the text of a Containerfile: the lines of *header* as comments, then *stages*."""
-    blocks = [Comment("\n".join(header)).lines(), *(stage.lines() for stage in stages)]
+def render(header: Sequence[str], stages: Iterable[Stage], *, heredocs: bool = False) -> str:
+    """Return the text of a Containerfile: the lines of *header* as comments, then *stages*.
+
+    Args:
+        header: The lines at its top.
+        stages: Its stages.
+        heredocs: Whether scripts are heredocs; else every builder accepts the text.
+    """
+    blocks = [Comment("\n".join(header)).lines(), *(stage.lines(heredocs=heredocs) for stage in stages)]
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
 

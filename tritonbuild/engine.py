@@ -27,7 +27,8 @@ class Health:
         reason: Why the engine is not healthy, in one line; with *ok*, a remark (why `auto` took this engine).
         hint: The next step for the user.
         seconds: The duration of the probe.
-        features: Of `buildkit`, `buildx`, `containerd-store`, `load`, `multi-platform` and `push` those that it has.
+        features: Of `buildkit`, `buildx`, `containerd-store`, `heredocs`, `load`, `multi-platform` and `push` those
+            that it has.
         client: The version of the command line, if that is another program than the one of *version*.
         env: Environment variables that a build needs besides the engine's own (DOCKER_BUILDKIT).
     """

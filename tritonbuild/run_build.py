@@ -70,8 +70,8 @@ class Job:
 
     Attributes:
         engine: The engine.
-        document: The Containerfile, or what *engine* reads in its place; a function that returns it is called while
-            the probe runs.
+        document: The Containerfile, or what *engine* reads in its place; or a function that returns it and takes
+            *heredocs*, whether the builder knows them. It is called while the probe runs.
         tags: The names of the image.
         options: The engine's options.
         context: The build context: the paths in it, and the files and folders to put at them.
@@ -86,7 +86,7 @@ class Job:
     """
 
     engine: Engine
-    document: str | Callable[[], str]
+    document: str | Callable[..., str]
     tags: tuple[str, ...]
     options: Mapping[str, Any] = attrs.field(factory=dict)
     context: Sequence[tuple[str, Path]] = ()
@@ -109,10 +109,12 @@ def run(job: Job) -> BuildResult:
         build_command.require_effect(engine, given, job.options)
         known = job.health
         wait = engines.start_probe(engine, given) if known is None else lambda: known
-        text = job.document if isinstance(job.document, str) else job.document()
+        text = _document(job, heredocs=True)
         health = wait()
         if not health.ok:
             raise UnhealthyEngineError(health.reason, engine=engine.name, hint=health.hint)
+        if "heredocs" not in health.features:
+            text = _document(job, heredocs=False)
         flags.check_versions(engine.options, given, engine=engine.name, version=health.client or health.version)
         if engine.adapt and (adapted := engine.adapt(health, **given)):
             given = dict(adapted)
@@ -146,6 +148,10 @@ def run(job: Job) -> BuildResult:
             argv=tuple(mask(argv)),
             log=runner.log,
         )
+
+
+def _document(job: Job, *, heredocs: bool) -> str:
+    return job.document if isinstance(job.document, str) else job.document(heredocs=heredocs)
 
 
 def _options(job: Job, scratch: Path) -> dict[str, Any]:

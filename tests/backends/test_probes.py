@@ -34,7 +34,7 @@ def dockers(version: str = "28.1.0", *, plugins: str = BUILDX, root: str = "/") 
     server = (
         f'{{"Client":{{"Version":"{version}","Context":"default"}},"Server":{{"Components":[],"Version":"28.2.0"}}}}'
     )
-    info = f'{{"DockerRootDir":"{root}","ClientInfo":{{"Plugins":{plugins}}}}}'
+    info = f'{{"ServerVersion":"28.2.0","DockerRootDir":"{root}","ClientInfo":{{"Plugins":{plugins}}}}}'
     builder = "Name: default\\nDriver: docker\\n"
     return f"case $1 in version) echo '{server}' ;; info) echo '{info}' ;; buildx) printf '{builder}' ;; esac"
 
@@ -56,12 +56,12 @@ WELL: Final = {
     ],
 }
 VERSIONS: Final = {
-    "docker": ("28.2.0", ["buildkit", "buildx", "load", "push"]),
-    "buildx": ("0.29.1", ["buildkit", "load", "multi-platform", "push"]),
-    "podman": ("5.8.0", ["buildkit", "load", "push"]),
-    "buildah": ("1.43.2", ["buildkit", "load", "push"]),
-    "nerdctl": ("2.3.5", ["buildkit", "load", "multi-platform", "push"]),
-    "buildctl": ("0.32.2", ["buildkit", "multi-platform", "push"]),
+    "docker": ("28.2.0", ["buildkit", "buildx", "heredocs", "load", "push"]),
+    "buildx": ("0.29.1", ["buildkit", "heredocs", "load", "multi-platform", "push"]),
+    "podman": ("5.8.0", ["buildkit", "heredocs", "load", "push"]),
+    "buildah": ("1.43.2", ["buildkit", "heredocs", "load", "push"]),
+    "nerdctl": ("2.3.5", ["buildkit", "heredocs", "load", "multi-platform", "push"]),
+    "buildctl": ("0.32.2", ["buildkit", "heredocs", "multi-platform", "push"]),
 }
 
 

@@ -69,6 +69,35 @@ def test_it_conforms(check: Callable[[testing.Subject], None], subject: testing.
     check(subject)
 
 
+@only("buildx", "nerdctl")
+def test_both_forms_of_a_containerfile_build_the_same_files(lab: Lab, tmp_path: Path) -> None:
+    """The form with heredocs, which a build with such an engine takes, and the one for any builder."""
+    tags = [f"tritonbuild-test/{lab.name}:{form}" for form in ("readable", "universal")]
+    for number, name in enumerate(("readable", "universal", "context")):
+        (tmp_path / name).mkdir()
+        (tmp_path / f"files-{number}").mkdir()
+    words = ("--backend", "identity", "--backend", "python")
+    lab.build("--work-dir", str(tmp_path / "readable"), *words, tag=tags[0])
+    assert "<<'EOF-" in (tmp_path / "readable/Dockerfile.compose").read_text()
+    done = lab.tritonbuild("--dry-run", "--work-dir", str(tmp_path / "universal"), *words)
+    assert done.returncode == 0, done.stderr
+    assert "<<" not in (tmp_path / "universal/Dockerfile.compose").read_text()
+    lab.build_by_hand(tmp_path / "universal/Dockerfile.compose", tmp_path / "context", tags[1])
+    found = []
+    for number, tag in enumerate(tags):
+        with lab.unpacked(tag, tmp_path / f"files-{number}") as folder:
+            found.append({str(path.relative_to(folder)): record(path) for path in folder.rglob("*")})
+    assert "opt/tritonserver/backends/identity/libtriton_identity.so" in found[0]
+    assert found[0] == found[1]
+
+
+def record(path: Path) -> tuple[object, ...]:
+    status = path.lstat()
+    if path.is_symlink():
+        return "link", path.readlink()
+    return status.st_mode, status.st_uid, status.st_gid, path.read_bytes() if path.is_file() else b""
+
+
 def labels(reference: str) -> dict[str, str]:
     """Return the labels of an image in the registry."""
     skopeo = services.programs.find("skopeo")

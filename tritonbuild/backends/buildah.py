@@ -39,6 +39,9 @@ OLDEST: Final = "1.24"
 (pkg/cli/common.go).
 """
 
+HEREDOCS_SINCE: Final = (1, 33)
+"""The first with heredocs in `RUN`."""
+
 OPTIONS: Final[flags.Table] = _containers.table(
     {
         # These nine were first found in 1.45.
@@ -108,7 +111,10 @@ def health(*, program: Sequence[str] = (NAME,), engine: str = NAME, **options: A
     found = re.search(r"[0-9][^ \n]*", version_line.output)
     version = found[0] if found else ""
     require_version(version, OLDEST, program=NAME)
-    return Health(ok=True, engine=engine, version=version, features=frozenset({"buildkit", "load", "push"}))
+    features = {"buildkit", "load", "push"}
+    if flags.version_numbers(version) >= HEREDOCS_SINCE:
+        features.add("heredocs")
+    return Health(ok=True, engine=engine, version=version, features=frozenset(features))
 
 
 def adapt(health: Health, *, engine: str = NAME, **options: Any) -> None:

@@ -90,6 +90,9 @@ GLOBAL_OPTIONS: Final[flags.Table] = {
 }
 """The options of buildctl itself, which lead to the daemon."""
 
+HEREDOCS_SINCE: Final = (0, 10)
+"""The first BuildKit with heredocs in its built-in Dockerfile frontend, so every one that is accepted here has them."""
+
 _HINTS: Final = {
     "permission denied": "run as root, or as a member of the group that owns BuildKit's socket",
     "certificate": "give the options tlscacert, tlscert and tlskey, or tlsdir",
@@ -135,7 +138,7 @@ def health(*, program: Sequence[str] = (NAME,), engine: str = NAME, **options: A
     )
     if len(workers.output.split("\n", 1)[-1].strip()) == 0:
         raise UnhealthyEngineError("buildkitd has no worker", hint="see its log: runc or containerd may be missing")
-    features = frozenset({"buildkit", "multi-platform", "push"})
+    features = frozenset({"buildkit", "heredocs", "multi-platform", "push"})
     return Health(ok=True, engine=engine, version=daemon_version(answer), features=features)
 
 

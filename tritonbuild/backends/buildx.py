@@ -14,7 +14,7 @@ from typing import Any, Final
 from attrs import evolve
 
 from tritonbuild import flags, process
-from tritonbuild.backends import _options, docker
+from tritonbuild.backends import _options, buildctl, docker
 from tritonbuild.backends._options import Output
 from tritonbuild.backends._probe import ask, at_once, json_object, require_version
 from tritonbuild.engine import Engine, Health
@@ -84,7 +84,6 @@ def health(*, program: Sequence[str] = (docker.NAME,), engine: str = NAME, **opt
         state = {"ClientInfo": json_object(ask(words, hints=docker.HINTS, install=docker.INSTALL).output)}
     else:
         state = json_object(info.output)
-    features = {"buildkit", "multi-platform", "push"}
     driver = _field("Driver", inspected.output)
     if driver in _IN_DOCKER:
         if isinstance(daemon, UnhealthyEngineError):
@@ -97,11 +96,26 @@ def health(*, program: Sequence[str] = (docker.NAME,), engine: str = NAME, **opt
         raise UnhealthyEngineError(
             f"the BuildKit daemon of the builder {name!r} does not answer", hint=f"see docker buildx inspect {name}"
         )
-    if driver in _IN_DOCKER or state.get("ServerVersion"):
-        features.add("load")
-    if docker.CONTAINERD_STORE in str(state.get("DriverStatus")):
-        features.add("containerd-store")
-    return Health(ok=True, engine=engine, version=_version(state), features=frozenset(features))
+    found = _features(driver, inspected.output, state)
+    return Health(ok=True, engine=engine, version=_version(state), features=found)
+
+
+def _features(driver: str, inspected: str, state: Mapping[str, Any]) -> frozenset[str]:
+    """Return the features of the builder, and of docker's daemon if it serves."""
+    found = {
+        "heredocs": _has_heredocs(driver, inspected, state),
+        "load": driver in _IN_DOCKER or state.get("ServerVersion"),
+        "containerd-store": docker.CONTAINERD_STORE in str(state.get("DriverStatus")),
+    }
+    return frozenset({"buildkit", "multi-platform", "push", *(name for name, has in found.items() if has)})
+
+
+def _has_heredocs(driver: str, inspected: str, state: Mapping[str, Any]) -> bool:
+    """Return whether the builder knows heredocs: docker's own by docker's version, others by that of their BuildKit."""
+    if driver in {"", "docker"}:
+        return flags.version_numbers(str(state.get("ServerVersion", ""))) >= docker.HEREDOCS_SINCE
+    found = re.search(r"^BuildKit(?: version)?:\s+v?(\d\S*)", inspected, re.MULTILINE | re.IGNORECASE)
+    return found is not None and flags.version_numbers(found[1]) >= buildctl.HEREDOCS_SINCE
 
 
 def _attempt(call: Callable[[], process.Completed]) -> process.Completed | UnhealthyEngineError:

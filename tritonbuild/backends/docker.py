@@ -85,6 +85,9 @@ INSTALL: Final = "install docker, or choose another engine: tritonbuild engines 
 CONTAINERD_STORE: Final = "io.containerd.snapshotter"
 """The driver type of docker's image store in containerd, which has other ids and sizes than the classic one."""
 
+HEREDOCS_SINCE: Final = (23,)
+"""The first daemon whose BuildKit has heredocs: 20.10 has BuildKit 0.8, and 23.0 has 0.10."""
+
 _BUILDKIT_ONLY: Final = ("output", "progress", "secret", "ssh")
 _LEGACY_ONLY: Final = (
     *("cpu_period", "cpu_quota", "cpu_shares", "cpuset_cpus", "cpuset_mems"),
@@ -143,6 +146,8 @@ def health(*, program: Sequence[str] = (NAME,), engine: str = NAME, **options: A
     features = {"load", "push"}
     if buildkit:
         features.add("buildkit")
+        if flags.version_numbers(version) >= HEREDOCS_SINCE:
+            features.add("heredocs")
         if buildx and _client_is_buildx(docker, flags.version_numbers(client)):
             features.add("buildx")
     if CONTAINERD_STORE in str(state.get("DriverStatus")):

@@ -97,8 +97,10 @@ def health(*, program: Sequence[str] = (NAME,), engine: str = NAME, **options: A
         lambda: ask([*program, "--version"], hints={}, install=""),
     )
     json_object(state.output)
+    features = {"buildkit", "load", "multi-platform", "push"}
     if builder is not None:
         buildctl.daemon_version(builder)
+        features.add("heredocs")
     version = last_line(version_line.output).rpartition(" ")[2].removeprefix("v")
     if program[-1] == NAME:  # another program has versions of its own
         require_version(version, OLDEST, program=NAME)
@@ -106,7 +108,7 @@ def health(*, program: Sequence[str] = (NAME,), engine: str = NAME, **options: A
         ok=True,
         engine=engine,
         version=version,
-        features=frozenset({"buildkit", "load", "multi-platform", "push"}),
+        features=frozenset(features),
     )
 
 

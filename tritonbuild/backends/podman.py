@@ -27,6 +27,9 @@ OLDEST: Final = "4.0"
 `--pull=missing` (buildah's pkg/cli/common.go, podman's cmd/podman/images/build.go).
 """
 
+HEREDOCS_SINCE: Final = (4, 7)
+"""The first with heredocs in `RUN`."""
+
 OPTIONS: Final[flags.Table] = _containers.table(
     {
         # These nine were first found in 6.1.
@@ -105,7 +108,10 @@ def health(*, program: Sequence[str] = (NAME,), engine: str = NAME, **options: A
         require_space(found[1].strip())
     version = last_line(answer.output)
     require_version(version, OLDEST, program=NAME)
-    return Health(ok=True, engine=engine, version=version, features=frozenset({"buildkit", "load", "push"}))
+    features = {"buildkit", "load", "push"}
+    if flags.version_numbers(version) >= HEREDOCS_SINCE:
+        features.add("heredocs")
+    return Health(ok=True, engine=engine, version=version, features=frozenset(features))
 
 
 def adapt(health: Health, *, engine: str = NAME, **options: Any) -> None:

@@ -96,10 +96,11 @@ def build(  # noqa: PLR0913 - one parameter for each option
 
 
 def _write(composition: Composition, folder: Path) -> None:
-    """Write the Containerfile of a build, without building."""
+    """Write the Containerfile of a build, without building: the form for any builder, as no engine is asked."""
     if not folder.is_dir():
         raise InvalidInputError(f"work folder {str(folder)!r} does not exist", hint="create it, or name another folder")
-    output.result(str(build_command.write_containerfile(api.get_containerfile(composition), folder)))
+    text = api.get_containerfile(composition, enable_buildkit=False)
+    output.result(str(build_command.write_containerfile(text, folder)))
 
 
 def _load(plugins: Sequence[str]) -> None:

@@ -167,20 +167,21 @@ def render(
     *,
     wanted: Wanted,
     path: Annotated[str, typer.Option("--output", metavar="PATH", help="The file to write, or its folder.")] = "",
-    buildkit: Annotated[  # noqa: ARG001 - one text suits both
+    buildkit: Annotated[
         bool,
-        typer.Option("--buildkit/--no-buildkit", help="For builders with or without BuildKit; the text is the same."),
+        typer.Option("--buildkit/--no-buildkit", help="With heredocs, which people can read, or for any builder."),
     ] = True,
     quiet: options.Quiet = False,
 ) -> None:
     """Write the Containerfile to stdout, or to a file."""
     composition, notes = wanted.composition(settings.read())
     output.notes(notes if not quiet else ())
+    text = api.get_containerfile(composition, enable_buildkit=buildkit)
     if not path:
-        sys.stdout.write(api.get_containerfile(composition))
+        sys.stdout.write(text)
         sys.stdout.flush()
         return
-    output.result(str(build_command.write_containerfile(api.get_containerfile(composition), Path(path))))
+    output.result(str(build_command.write_containerfile(text, Path(path))))
 
 
 def _component(component: Component) -> dict[str, Any]:

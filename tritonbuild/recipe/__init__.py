@@ -13,8 +13,13 @@ from tritonbuild.recipe import copying, installing
 __all__ = ["containerfile"]
 
 
-def containerfile(composition: Composition) -> str:
-    """Return the text of the Containerfile for *composition*."""
+def containerfile(composition: Composition, *, heredocs: bool = False) -> str:
+    """Return the text of the Containerfile for *composition*, in one of two forms that build the same files.
+
+    Args:
+        composition: The composition.
+        heredocs: Whether scripts are heredocs, for builders that know them; else every builder accepts the text.
+    """
     selection = select(composition)
     chosen = ", ".join(f"{c.kind} {c.name}" for c in composition.components) or "no component"
     context = ", ".join(dict.fromkeys(path for path, _ in composition.context()))
@@ -27,4 +32,8 @@ def containerfile(composition: Composition) -> str:
     ]
     if composition.platform:
         header.append(f"For {composition.platform}.")
-    return render(header, stages(selection))
+    if heredocs:
+        header.append(
+            "Needs a builder with heredocs; `tritonbuild render --no-buildkit` writes this file for any builder."
+        )
+    return render(header, stages(selection), heredocs=heredocs)

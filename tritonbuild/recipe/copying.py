@@ -31,12 +31,18 @@ def stages(selection: Selection) -> list[Stage]:
     """Return the stages of a build with the `copy` runtime."""
     composition, sources = selection.composition, selection.sources
     calls = parts.pip_calls(composition)
-    packages = Stage(base="full", name="packages", instructions=(Word("USER", "root"), *parts.pip(composition, calls)))
+    packages = Stage(
+        base="full",
+        purpose="Install the user's Python packages in the full image.",
+        name="packages",
+        instructions=(Word("USER", "root"), *parts.pip(composition, calls)),
+    )
     return [
-        Stage(base=str(sources["full"]), name="full"),
+        parts.full(selection),
         *([packages] if calls else []),
         Stage(
             base=str(sources["min"]),
+            purpose="List the libraries and files of the base, and add the server's user to its accounts.",
             name="base-content",
             instructions=(Word("USER", "root"), parts.script("base.sh")),
         ),
@@ -74,8 +80,13 @@ def _clients(selection: Selection) -> list[Stage]:
         parts.script("runtime.sh", f"root={CLIENTS}"),
     )
     return [
-        Stage(base=str(selection.sources["sdk"]), name="sdk"),
-        Stage(base="sdk", name="clients", instructions=instructions),
+        Stage(base=str(selection.sources["sdk"]), purpose="The sdk image, from which the clients come.", name="sdk"),
+        Stage(
+            base="sdk",
+            purpose="Collect the files that the clients need and the base lacks.",
+            name="clients",
+            instructions=instructions,
+        ),
     ]
 
 
@@ -90,6 +101,7 @@ def _runtime(selection: Selection, base: str) -> Stage:
     ]
     return Stage(
         base=base,
+        purpose="Collect the files that the chosen components need and the base lacks.",
         name="runtime",
         instructions=(
             Word("USER", "root"),
@@ -116,6 +128,7 @@ def _composed(selection: Selection, base: str) -> Stage:
     ]
     return Stage(
         base=base,
+        purpose="The base with the server, a layer for each component, and the runtime.",
         name="composed",
         instructions=(
             Copy(sources=("/tritonbuild/accounts/",), target="/", from_stage="base-content"),

@@ -38,10 +38,10 @@ ADDED_FOR: Final = {"pytorch": ("libgomp1",)}
 def stages(selection: Selection) -> list[Stage]:
     """Return the stages of a build with the `install` runtime."""
     sources = selection.sources
-    gpu_min = [Stage(base=str(sources["gpu-min"]), name="gpu-min")] if "gpu-min" in sources else []
+    purpose = "The GPU flavor's min image, from which files come that the full image for CPU lacks."
     return [
-        Stage(base=str(sources["full"]), name="full"),
-        *gpu_min,
+        parts.full(selection),
+        *([Stage(base=str(sources["gpu-min"]), purpose=purpose, name="gpu-min")] if "gpu-min" in sources else []),
         _extras(selection),
         _composed(selection, str(sources["min"])),
         parts.check(selection.composition),
@@ -54,7 +54,8 @@ def _extras(selection: Selection) -> Stage:
     libraries = _SERVER_LIBRARIES if not recipe.gpu else _DCGM_LIBRARIES if composition.dcgm == "copy" else ()
     files = [f"file={copy.source}" for copy in recipe.sagemaker_copies]
     run = parts.script("extras.sh", *files, *(f"library={name}" for name in libraries))
-    return Stage(base="full", name="extras", instructions=(Word("USER", "root"), run))
+    purpose = "Collect files that not every full image has."
+    return Stage(base="full", purpose=purpose, name="extras", instructions=(Word("USER", "root"), run))
 
 
 def _composed(selection: Selection, base: str) -> Stage:
@@ -75,7 +76,8 @@ def _composed(selection: Selection, base: str) -> Stage:
         Copy(sources=("/tritonbuild/extras/",), target="/", from_stage="extras"),
         parts.environment(selection),
     ]
-    return Stage(base=base, name="composed", instructions=tuple(instructions))
+    purpose = "The base with packages, the server and a layer for each component."
+    return Stage(base=base, purpose=purpose, name="composed", instructions=tuple(instructions))
 
 
 def _target(source: str, destination: str) -> str:

@@ -20,6 +20,12 @@ def script(name: str, *arguments: str) -> Script:
     return Script(name=name, text=text, arguments=arguments)
 
 
+def full(selection: Selection) -> Stage:
+    """Return the stage that is the full image."""
+    purpose = "The full image, from which the server and the components come."
+    return Stage(base=str(selection.sources["full"]), purpose=purpose, name="full")
+
+
 def copy_from_full(path: str, owner: str) -> Copy:
     """Return the instruction that copies a folder or file of the full image to the same path."""
     return Copy(sources=(path,), target=path, from_stage="full", chown=owner)
@@ -79,7 +85,8 @@ def pip(composition: Composition, calls: list[list[str]]) -> list[Instruction]:
 def check(composition: Composition, *before: Instruction) -> Stage:
     """Return the stage that renews the loader's cache and fails the build if a library is missing."""
     run = script("check.sh", *composition.exempt_libraries)
-    return Stage(base="composed", name="check", instructions=(Word("USER", "root"), *before, run))
+    purpose = "Renew the loader's cache, and fail the build if a library is missing."
+    return Stage(base="composed", purpose=purpose, name="check", instructions=(Word("USER", "root"), *before, run))
 
 
 def last(selection: Selection) -> Stage:
@@ -105,4 +112,4 @@ def last(selection: Selection) -> Stage:
         )
     if composition.instructions:
         instructions += [Comment("The user's instructions."), Fragment(composition.instructions)]
-    return Stage(base="composed", instructions=tuple(instructions))
+    return Stage(base="composed", purpose="The image.", instructions=tuple(instructions))
