@@ -21,7 +21,7 @@ MODEL = "add"
 
 @contextmanager
 def engine(root: Path, host: str) -> Iterator[tuple[Runner, Mapping[str, str]]]:
-    """Yield an engine that can build and run: docker if its daemon answers, else podman with a new storage."""
+    """Yield an engine that can build and run: docker if its daemon answers, else podman with a storage of its own."""
     if tritonbuild.health("docker"):
         yield "docker", {}
         return

@@ -1,4 +1,4 @@
-"""Additions of users: validated when they are given, and put into the build context without links out of it."""
+"""What users add: checked where it is given, put into the build context without following links out of it."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
 
 
 @pytest.mark.parametrize(("keywords", "message", "hint"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
-def test_impossible_requests_are_refused(keywords: dict[str, Any], message: str, hint: str) -> None:
+def test_what_cannot_be_is_refused(keywords: dict[str, Any], message: str, hint: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
         compose(**keywords)
     assert str(caught.value) == message
@@ -156,7 +156,7 @@ def test_a_folder_that_the_python_backend_cannot_load_from(tmp_path: Path, folde
 # --- the end of the image ---
 
 
-def test_the_end_of_the_image(tmp_path: Path) -> None:
+def test_how_the_image_ends(tmp_path: Path) -> None:
     fragment = tmp_path / "fragment"
     fragment.write_text("# a comment\r\nRUN echo \\\n  from here\n\nEXPOSE 8000\n")
     composition = compose(
@@ -316,7 +316,7 @@ def test_two_repositories_with_one_model_are_refused(tmp_path: Path) -> None:
         build_context.fill(tmp_path / "context", [("models", tmp_path / "a"), ("models", tmp_path / "b")])
 
 
-def test_paths_that_are_no_files_are_refused(tmp_path: Path) -> None:
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "context").mkdir()
     os.mkfifo(tmp_path / "a" / "pipe")

@@ -189,14 +189,14 @@ def test_a_callable_gets_only_the_defaults_it_takes(fake_program: FakeProgram) -
     assert result.image_id == ""
 
 
-def test_commands_after_a_build(fake_program: FakeProgram) -> None:
+def test_what_follows_a_build(fake_program: FakeProgram) -> None:
     calls = fake_program("fake", WRITES_ID)
     engine = builder(follow_up=lambda image_id, *, tag, **_: [["push", image_id, *tag]])
     build(engine, image_tag="a")
     assert calls.read_text().splitlines()[1].split("\t") == ["push", ID, "a"]
 
 
-def test_commands_after_a_build_can_fail(fake_program: FakeProgram) -> None:
+def test_what_follows_a_build_can_fail(fake_program: FakeProgram) -> None:
     fake_program("fake", 'if [ "$1" = push ]; then echo refused; exit 1; fi\n' + WRITES_ID)
     with pytest.raises(BuildFailedError) as caught:
         build(builder(follow_up=lambda _, **__: [["push"]]))

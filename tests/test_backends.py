@@ -67,7 +67,7 @@ def test_names_an_engine_cannot_have(name: str) -> None:
         tritonbuild.register_backend(name, health=lambda: True, construct_build_args=lambda **_: [])
 
 
-def test_objects_that_are_no_callables_are_refused() -> None:
+def test_what_is_no_callable_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="health is of type bool"):
         tritonbuild.register_backend("x", health=True, construct_build_args=lambda **_: [])  # type: ignore[arg-type]
     with pytest.raises(InvalidInputError, match="build_cmd of engine 'x' is a str"):

@@ -1,4 +1,4 @@
-"""The catalog against the recorded facts about each release, and its messages for unknown names.
+"""The catalog against what was found out about each release, and what it says to those who ask amiss.
 
 `data/facts` holds the findings themselves, release by release or in ranges: they are read here without the
 catalog's code, so that a range which is wrong by a month shows.
@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tritonbuild import catalog
-from tritonbuild.catalog import Component
+from tritonbuild.catalog import Component, Extra
 from tritonbuild.errors import InvalidInputError, TritonBuildError, UnknownNameError
 
 FACTS = Path(__file__).parent / "data" / "facts"
@@ -33,9 +33,9 @@ EVERY_RELEASE = pytest.mark.parametrize("version", VERSIONS)
 
 
 def fact(ranges: list[dict[str, Any]], version: str) -> Any:
-    """Return the value of the one range that covers *version*, or None. Compares positions in the list."""
-    position = VERSIONS.index(version)
-    found = [row["value"] for row in ranges if VERSIONS.index(row["from"]) <= position <= VERSIONS.index(row["to"])]
+    """Return the value of the one range that covers *version*, or None. Goes by place in the list, not by text."""
+    place = VERSIONS.index(version)
+    found = [row["value"] for row in ranges if VERSIONS.index(row["from"]) <= place <= VERSIONS.index(row["to"])]
     assert len(found) <= 1
     return found[0] if found else None
 
@@ -123,7 +123,7 @@ def test_a_release_newer_than_the_catalog_has_the_newest_recipe_and_no_versions(
         ("00.01", "release 00.01 is older than the catalog", "the catalog has 22.01 to 26.09"),
     ],
 )
-def test_versions_that_are_no_releases(version: str, message: str, hint: str) -> None:
+def test_what_is_no_release(version: str, message: str, hint: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
         catalog.release(version)
     assert (str(caught.value), caught.value.hint, caught.value.exit_code) == (message, hint, 2)
@@ -249,7 +249,7 @@ def test_variants_of_a_release() -> None:
         ),
     ],
 )
-def test_sources_that_are_no_images(
+def test_what_is_no_image(
     *, version: str, variant: str, registry: str, error: type[TritonBuildError], message: str, hint: str
 ) -> None:
     with pytest.raises(error) as caught:
@@ -264,10 +264,8 @@ def test_sources_that_are_no_images(
 @FLAVOURS
 def test_environment(version: str, gpu: bool) -> None:
     recipe = catalog.recipe(version, gpu=gpu)
-    variables = {"${TRITON_VERSION}": FACT[version]["triton_version"], "${TRITON_CONTAINER_VERSION}": version}
-    written = {
-        name: variables.get(value, value) for name, value in fact(RANGES[f"env_common[{_flavour(gpu)}]"], version)
-    }
+    places = {"${TRITON_VERSION}": FACT[version]["triton_version"], "${TRITON_CONTAINER_VERSION}": version}
+    written = {name: places.get(value, value) for name, value in fact(RANGES[f"env_common[{_flavour(gpu)}]"], version)}
     assert written.pop("DEBIAN_FRONTEND")  # compose.py leaves it in the image
     assert written.pop("NVIDIA_BUILD_ID")
     known = not gpu or FACT[version]["dcgm_version"] is not None
@@ -450,9 +448,9 @@ def test_component(found: Mapping[str, Any]) -> None:
     kind = "backend" if found["kind"] == "core" else found["kind"]
     first = found.get("first_release_in_full_image") or found.get("first_release_variant")
     last = found.get("last_release_in_full_image") or found.get("last_release_variant")
-    for position, version in enumerate(VERSIONS):
+    for place, version in enumerate(VERSIONS):
         here = [item for item in catalog.components(version, kind=kind) if item.name == found["name"]]
-        there = first is not None and VERSIONS.index(first) <= position <= VERSIONS.index(str(last))
+        there = first is not None and VERSIONS.index(first) <= place <= VERSIONS.index(str(last))
         assert bool(here) == there, version
         for item in here:
             assert (item.first, item.last) == (first, last)
@@ -496,10 +494,15 @@ def test_environment_and_packages_of_language_models(name: str) -> None:
         assert list(item.apt) == (fact(found["apt"], version) or [])
 
 
+def libraries_of(item: Component) -> tuple[str, ...]:
+    """Return the libraries that a component opens with all its extras."""
+    return (*item.dlopen, *(name for extra in item.extras for name in extra.dlopen))
+
+
 @EVERY_RELEASE
 def test_packages_and_libraries_of_backends(version: str) -> None:
     assert list(component("onnxruntime", version).apt) == fact(RANGES["apt[onnxruntime]"], version)
-    opened = {item.name: item.dlopen for item in catalog.components(version, kind="backend") if item.dlopen}
+    opened = {item.name: libraries_of(item) for item in catalog.components(version, kind="backend")}
     assert all(re.fullmatch(r"lib\w[\w*-]*\.so\.[\d.*]+", name) for names in opened.values() for name in names)
     for name in FACT[version]["tensorflow_backend_dirs"]:
         assert opened[name] == opened["tensorrt"] == opened["pytorch"]
@@ -507,11 +510,11 @@ def test_packages_and_libraries_of_backends(version: str) -> None:
 
 
 def test_libraries_that_are_opened_at_run_time_follow_the_release() -> None:
-    assert "libcudnn_ops_infer.so.8" in component("onnxruntime", "24.01").dlopen
-    assert "libcudnn_graph.so.9" in component("onnxruntime", "24.02").dlopen
+    assert "libcudnn_ops_infer.so.8" in libraries_of(component("onnxruntime", "24.01"))
+    assert "libcudnn_graph.so.9" in libraries_of(component("onnxruntime", "24.02"))
     assert "libnvrtc.so.12" in component("pytorch", "25.07").dlopen
     assert "libnvrtc.so.13" in component("pytorch", "25.08").dlopen
-    assert component("onnxruntime", "24.02", gpu=False).dlopen == ()
+    assert libraries_of(component("onnxruntime", "24.02", gpu=False)) == ()
     assert catalog.recipe("24.10").dlopen == ("libdcgmmodule*.so.*",)
     assert catalog.recipe("24.10", gpu=False).dlopen == ()
 
@@ -806,6 +809,7 @@ def test_an_entry_of_ones_own() -> None:
                 "pip": ["numba>=0.59"],
                 "dlopen": ["libsndfile.so.1"],
                 "version": "1.2",
+                "extras": {"core": {}, "big": {"files": ["models/*", "libbig*.so"], "requires": ["core"]}},
             },
             {"kind": "cache", "name": "disk", "directory": "caches/disk-v2"},
         ]
@@ -831,6 +835,7 @@ def test_an_entry_of_ones_own() -> None:
         aliases=("speech",),
         description="speech to text",
         custom=True,
+        extras=(Extra(name="core"), Extra(name="big", files=("models/*", "libbig*.so"), requires=("core",))),
     )
     assert own.component("cache", "disk", "22.01").directory == "caches/disk-v2"
     assert [item.name for item in own.with_required([found], "24.10")] == ["whisper", "python"]
@@ -941,6 +946,37 @@ ENTRIES_AMISS: list[tuple[Any, str, str]] = [
         "to replace it, add replace = true",
     ),
     ({"name": "a", "aliases": ["torch"]}, "component entry a: 'torch' is a name of Triton backend 'pytorch'", ""),
+    (
+        {"name": "a", "extras": ["x"]},
+        "component entry a: extras cannot be ['x']",
+        "extras takes a table with a table for each extra",
+    ),
+    (
+        {"name": "a", "extras": {"X": {}}},
+        "component entry a: extras cannot be 'X'",
+        "extras takes names of lower-case letters, digits, '-' and '_'",
+    ),
+    ({"name": "a", "extras": {"x": []}}, "component entry a: extras.x cannot be []", "extras.x takes a table"),
+    (
+        {"name": "a", "extras": {"x": {"file": []}}},
+        "unknown key 'file' in extra 'x' of component entry a",
+        "did you mean 'files'?",
+    ),
+    (
+        {"name": "a", "extras": {"x": {"files": ["../y"]}}},
+        "extra 'x' of component entry a: files cannot be '../y'",
+        "files takes a list of paths below the component's directory",
+    ),
+    (
+        {"name": "a", "extras": {"x": {"libraries": "liby.so"}}},
+        "extra 'x' of component entry a: libraries cannot be 'liby.so'",
+        "libraries takes a list of names of libraries",
+    ),
+    (
+        {"name": "a", "extras": {"x": {"requires": ["why"]}}},
+        "unknown extra 'why' in extra 'x' of component entry a",
+        "known: x",
+    ),
     ({"name": "onnx"}, "component entry onnx: 'onnx' is a name of Triton backend 'onnxruntime'", ""),
 ]
 
@@ -950,7 +986,8 @@ def test_entries_amiss(entry: Any, message: str, hint: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
         catalog.extended([entry])
     keys = (
-        "aliases, apt, cpu, description, directory, dlopen, env, from, gpu, images, kind, name, notes, pip, platforms"
+        "aliases, apt, cpu, description, directory, dlopen, env, extras, from, gpu, images, kind, name, notes, pip, "
+        "platforms"
     )
     wanted = f"known: {keys}, replace, requires, to, version" if hint == "KEYS" else hint
     assert (str(caught.value), caught.value.hint, caught.value.exit_code) == (message, wanted, 2)
@@ -962,7 +999,7 @@ VALUES = st.recursive(
     max_leaves=5,
 )
 KEY = st.sampled_from(
-    ["name", "kind", "apt", "pip", "env", "from", "to", "images", "gpu", "platforms", "aliases", "directory"]
+    ["name", "kind", "apt", "pip", "env", "extras", "from", "to", "images", "gpu", "platforms", "aliases", "directory"]
 )
 
 
@@ -975,6 +1012,49 @@ def test_any_entry_is_taken_or_an_input_error(entry: dict[str, Any]) -> None:
     else:
         said = ""
     assert said.isprintable()
+
+
+# --- extras and architectures of GPUs ---
+
+
+@EVERY_RELEASE
+def test_extras_have_names_of_their_own_and_require_each_other(version: str) -> None:
+    for arch in ("linux/amd64", "linux/arm64"):
+        for item in catalog.components(version, platform=arch):
+            names = [extra.name for extra in item.extras]
+            assert len(set(names)) == len(names)
+            assert {name for extra in item.extras for name in extra.requires} <= set(names)
+
+
+def test_extras_of_onnxruntime_follow_platform_and_release() -> None:
+    files = {extra.name: extra.files for extra in component("onnxruntime", "24.10").extras}
+    assert list(files) == ["cpu", "cuda", "tensorrt", "openvino"]
+    assert files["cpu"] == ()
+    assert "libopenvino*.so*" in files["openvino"]
+    (old,) = [extra.files for extra in component("onnxruntime", "22.08").extras if extra.name == "openvino"]
+    assert "libinference_engine*.so*" in old
+    assert [extra.name for extra in component("onnxruntime", "24.10", arch="linux/arm64").extras] == [
+        *("cpu", "cuda", "tensorrt")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "kept"),
+    [
+        (["8.9"], ["8.0", "8.6", "8.7", "8.9"]),
+        (["8.0", "9.0"], ["8.0", "9.0"]),
+        (["12.1"], ["12.0", "12.1"]),
+        (["10.3", "7.5"], ["7.0", "7.2", "7.5", "10.0", "10.1", "10.3"]),
+    ],
+)
+def test_code_for_older_minors_of_a_major_runs(chosen: list[str], kept: list[str]) -> None:
+    assert [name for name in catalog.gpu_libraries() if catalog.runs_on(name, chosen)] == kept
+
+
+def test_libraries_of_an_architecture() -> None:
+    libraries = catalog.gpu_libraries()
+    assert libraries["8.6"] == ("libnvinfer_builder_resource_sm86.so.*",)
+    assert libraries["12.0"] == ("libnvinfer_builder_resource_sm120.so.*",)
 
 
 # --- the data ---
@@ -997,9 +1077,9 @@ def test_data_files_say_where_they_are_from_and_stay_small(name: str) -> None:
 
 
 def _covers(row: Mapping[str, Any], version: str, gpu: bool) -> bool:
-    position = VERSIONS.index(version)
+    place = VERSIONS.index(version)
     first, last = VERSIONS.index(row.get("from", VERSIONS[0])), VERSIONS.index(row.get("to", VERSIONS[-1]))
-    return first <= position <= last and row.get("gpu", gpu) == gpu
+    return first <= place <= last and row.get("gpu", gpu) == gpu
 
 
 def _check_bounds(value: object) -> None:

@@ -210,8 +210,8 @@ def test_render_to_stdout_a_file_and_a_folder(tmp_path: Path) -> None:
     code, text, error = run("render", "--backend", "python")
     assert (code, error) == (0, "")
     assert text.startswith("# Triton Inference Server 26.09 with backend python.\n")
-    for output, path in ((tmp_path / "a", tmp_path / "a"), (tmp_path, tmp_path / "Dockerfile.compose")):
-        assert run("render", "--backend", "python", "--output", str(output)) == (0, f"{path}\n", "")
+    for place, path in ((tmp_path / "a", tmp_path / "a"), (tmp_path, tmp_path / "Dockerfile.compose")):
+        assert run("render", "--backend", "python", "--output", str(place)) == (0, f"{path}\n", "")
         assert path.read_text() == text
     assert "<<'EOF-" in text
     assert run("render", "--backend", "python", "--buildkit") == (0, text, "")

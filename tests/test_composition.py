@@ -1,4 +1,4 @@
-"""Compositions: names are resolved, source images are known, and impossible requests are refused."""
+"""What is wanted: names resolved, sources known, what cannot be is refused."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
 
 
 @pytest.mark.parametrize(("keywords", "message", "hint"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
-def test_impossible_requests_are_refused(keywords: dict[str, Any], message: str, hint: str) -> None:
+def test_what_cannot_be_is_refused(keywords: dict[str, Any], message: str, hint: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
         Composition(**{"container_version": "24.10", **keywords})
     assert str(caught.value) == message or not message

@@ -1,4 +1,4 @@
-"""Health probes: for every result or error of a health callable, `Health` has the reason."""
+"""Probes: whatever a health callable does, the answer is a Health that says it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def raises(error: BaseException) -> Callable[[], object]:
     ],
     ids=["true", "false", "health", "unhealthy", "broken", "wrong type"],
 )
-def test_the_outcome_of_a_health_callable_is_reported(health: Callable[[], object], answer: Health) -> None:
+def test_what_a_health_callable_does_is_said(health: Callable[[], object], answer: Health) -> None:
     found = probe(engine(health))
     assert attrs.evolve(found, seconds=0.0) == answer
     assert found.seconds > 0

@@ -422,7 +422,7 @@ def test_credentials_are_masked(token: str, shown: str) -> None:
         "context",
     ],
 )
-def test_texts_that_are_no_credentials_are_shown(token: str) -> None:
+def test_what_is_no_credential_is_shown(token: str) -> None:
     assert masking.mask([token]) == [token]
 
 

@@ -1,4 +1,4 @@
-"""The structure in docs/design.md: a module imports only from floors below it."""
+"""The house stands as docs/design.md draws it: a module imports only from floors below it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGE = Path(tritonbuild.__file__).parent
 STOREYS = (
     ("masking",),
     ("errors", "dirs", "wellknown"),
-    ("parameters", "planned", "reference"),
+    ("optional_parts", "parameters", "planned", "reference"),
     ("threads", "flags", "atomic", "process", "containerfile", "additions", "build_context", "catalog"),
     ("engine", "composition", "modelrepo", "oci"),
     ("layers",),
@@ -39,8 +39,8 @@ LARGEST_MODULE = 300
 """Lines of a module; data stands in JSON."""
 
 DEFERRED = {"cli.app", "oci.archives", "cli.models", "modelrepo", "recipe"}
-"""Modules that may be imported inside a function: many command lines do not need them, or load them while an engine is
-probed; the command line itself is one, since an interrupt may arrive while it is loaded."""
+"""What may be imported inside a function: what many command lines do without, or load while an engine is probed, and
+the command line itself, which an interrupt may reach while it is loaded."""
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

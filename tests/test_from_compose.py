@@ -1,4 +1,4 @@
-"""The defects B1 to B24 of NVIDIA's compose.py (docs/from-compose.md): a test for each shows its absence here."""
+"""What is wrong with NVIDIA's compose.py cannot happen here: B1 to B24 of docs/from-compose.md, each with its test."""
 
 from __future__ import annotations
 

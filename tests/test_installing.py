@@ -21,13 +21,13 @@ from tritonbuild.recipe.installing import ADDED_PACKAGES
 
 GOLDEN = Path(__file__).parent / "golden" / "containerfiles"
 UNKNOWN_LABELS = ("com.nvidia.build.id", "com.nvidia.build.ref")
-"""Labels that only the full image's configuration has."""
+"""What the full image's configuration alone tells."""
 ARCHITECTURES = pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
 
 
 @attrs.frozen
 class Written:
-    """A Containerfile, parsed without the code that wrote it."""
+    """What a Containerfile says, read without the code that wrote it."""
 
     text: str
 
@@ -115,9 +115,9 @@ def test_packages_of_pip(version: str, gpu: bool) -> None:
 @ARCHITECTURES
 def test_environment(version: str, gpu: bool, arch: str) -> None:
     env = written(version, gpu, arch).pairs("ENV")
-    variables = {"${TRITON_VERSION}": FACT[version]["triton_version"], "${TRITON_CONTAINER_VERSION}": version}
+    places = {"${TRITON_VERSION}": FACT[version]["triton_version"], "${TRITON_CONTAINER_VERSION}": version}
     common = fact(RANGES[f"env_common[{'gpu' if gpu else 'cpu'}]"], version)
-    wanted = {name: variables.get(value, value) for name, value in common}
+    wanted = {name: places.get(value, value) for name, value in common}
     # not taken over: of no use in a finished image; known to the full image alone
     del wanted["DEBIAN_FRONTEND"], wanted["NVIDIA_BUILD_ID"]
     # not without tensorflow, which is not chosen
@@ -143,7 +143,7 @@ def test_environment(version: str, gpu: bool, arch: str) -> None:
 @EVERY_RELEASE
 @FLAVOURS
 @ARCHITECTURES
-def test_the_copied_files(version: str, gpu: bool, arch: str) -> None:
+def test_what_is_copied(version: str, gpu: bool, arch: str) -> None:
     found = written(version, gpu, arch)
     owner = fact(RANGES["chown"], version) or ""
     copied = found.copies("full")
@@ -220,7 +220,7 @@ def test_tensorflow(version: str, gpu: bool) -> None:
         assert ours
 
 
-def test_packages_that_two_backends_share_are_written_once() -> None:
+def test_what_two_backends_share_is_written_once() -> None:
     both = written("23.03", gpu=False, backends=("pytorch", "tensorflow1"))
     one = written("23.03", gpu=False, backends=("pytorch",))
     assert both.pairs("ENV")["LD_LIBRARY_PATH"] == one.pairs("ENV")["LD_LIBRARY_PATH"]

@@ -1,4 +1,4 @@
-"""Model repositories: reading of folders, Triton's rules for them, and components of a release."""
+"""Model repositories: what is read from folders, what Triton would decide, and what a release has of it."""
 
 from __future__ import annotations
 
@@ -452,7 +452,7 @@ def test_a_long_message_is_cut(models: Path) -> None:
     ],
     ids=["url", "url-as-path", "missing", "file", "empty", "null", "model"],
 )
-def test_texts_that_are_no_repositories_are_refused(models: Path, folder: str | Path, message: str, hint: str) -> None:
+def test_what_is_no_repository_is_refused(models: Path, folder: str | Path, message: str, hint: str) -> None:
     grow(models, {"m": {"config.pbtxt": "", "1": {}}})
     Path("file").touch()
     with pytest.raises(InvalidInputError) as caught:
@@ -572,7 +572,7 @@ def test_old_releases_want_to_be_told_to_complete() -> None:
     assert modelrepo.components(read, BUILTIN, "22.07").notes == ()
 
 
-def test_entries_of_other_origin_are_left_out() -> None:
+def test_what_comes_from_elsewhere_is_left_out() -> None:
     read = repository(("backend", "acme"), ("backend", "python"))
     assert modelrepo.components(read, BUILTIN, "24.12", folders={("backend", "acme")}).backends == ("python",)
 
@@ -613,7 +613,7 @@ def test_entries_of_other_origin_are_left_out() -> None:
     ],
     ids=["typo", "path", "alias", "release", "cpu"],
 )
-def test_components_that_a_release_lacks_are_refused(
+def test_what_a_release_does_not_have_is_refused(
     need: tuple[str, str], options: dict[str, Any], message: str, hint: str
 ) -> None:
     with pytest.raises(InvalidInputError) as caught:
@@ -639,7 +639,7 @@ def test_nothing_is_composed_for_no_model(models: Path) -> None:
 
 
 def signature(message: Any) -> Any:
-    """Return the fields of a schema's message, in sorted order."""
+    """Return all that makes a message of a schema, in an order of its own."""
     return {
         "name": message.name,
         "map": message.options.map_entry,
@@ -663,7 +663,7 @@ def values(enum: Any) -> list[tuple[str, int]]:
 
 
 def tritonclients() -> Any:
-    """Return the schema in tritonclient: read, not imported, since it needs gRPC and another protobuf."""
+    """Return the schema in tritonclient: read, not imported, since it wants gRPC and a protobuf of its own."""
     try:
         files = metadata.files("tritonclient") or []
     except metadata.PackageNotFoundError:

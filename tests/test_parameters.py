@@ -20,7 +20,7 @@ WRONG: tuple[Any, ...] = (
 MAPPINGS = {"images", "environment", "labels", "options", "env"}
 LISTS = {
     *("backends", "repoagents", "caches", "features", "pip", "requirements", "models", "entrypoint"),
-    *("exclude_libraries", "exempt_libraries", "image_tag", "build_cmd"),
+    *("exclude_libraries", "gpu_arch", "exempt_libraries", "image_tag", "build_cmd"),
 }
 PATHS = {"requirements", "models", "fragment", "work_dir", "output_path"}
 FUNCTIONS = {"health", "construct_build_args", "on_start", "on_note"}

@@ -1,4 +1,4 @@
-"""Engines of users: modules, files, installed packages, and the example for Lima."""
+"""Engines from elsewhere: modules, files, installed packages, and the worked example for Lima."""
 
 from __future__ import annotations
 

@@ -65,8 +65,8 @@ print("ends")
     assert running(marker) == []
 
 
-def test_descendants_of_a_killed_command_end(marker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A descendant in another session that has lost its parent, as podman's RUN step, is stopped as well."""
+def test_what_a_killed_command_started_ends_too(marker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also what is in a session of its own and has lost its parent, as podman's RUN step: it was seen before."""
     seen, look = tmp_path / "seen", process.descendants
 
     def looked(pid: int) -> list[process.Member]:
@@ -136,7 +136,7 @@ def test_a_time_out_ends_the_whole_tree(tmp_path: Path, marker: str) -> None:
     assert running(marker) == []
 
 
-def test_a_process_that_ignores_sigterm_is_killed(tmp_path: Path, marker: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_ignores_sigterm_is_killed(tmp_path: Path, marker: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process.stop_tree, "__kwdefaults__", {"grace": 0.3})
     script = f"trap '' TERM; while :; do sleep 0.1; done; : {marker}"
     done = process.run(["sh", "-c", script], log=tmp_path / "log", timeout=0.3)

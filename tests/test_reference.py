@@ -50,7 +50,7 @@ def test_a_reference_in_full(text: str, whole: str) -> None:
 
 
 @pytest.mark.parametrize(("text", "message"), BROKEN, ids=[repr(text) for text, _ in BROKEN])
-def test_texts_that_are_no_references_are_refused(text: str, message: str) -> None:
+def test_what_is_no_reference_is_refused(text: str, message: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
         parse_reference(text)
     assert str(caught.value) == message
@@ -82,7 +82,7 @@ def test_a_registry(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "https://nvcr.io", "nvcr.io/Upper", "a b", "nvcr.io/a:b"])
-def test_texts_that_are_no_registries_are_refused(text: str) -> None:
+def test_what_is_no_registry_is_refused(text: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
         parse_registry(text)
     assert str(caught.value) == f"{text!r} is not a registry"
@@ -105,7 +105,7 @@ def test_a_platform(text: str, platform: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "linux/", "/amd64", "linux/amd64/x", "a/b/c/d", "linux amd64"])
-def test_texts_that_are_no_platforms_are_refused(text: str) -> None:
+def test_what_is_no_platform_is_refused(text: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
         parse_platform(text)
     assert str(caught.value) == f"{text!r} is not a platform"

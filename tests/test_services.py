@@ -321,7 +321,7 @@ def test_serve_does_not_wait_for_ever(root: Path, archive: Path, models: Path) -
 
 
 def start(argv: Sequence[str], env: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Start a build in a new session."""
+    """Start a build in a session of its own."""
     words = services.with_default_signals([programs.find_in(env, argv[0]), *argv[1:]])
     return subprocess.Popen(
         words,
@@ -351,7 +351,7 @@ def test_an_interrupted_build_leaves_no_process(
 
 
 @pytest.mark.parametrize("engine", ["podman", "buildah"])
-def test_leftovers_of_a_killed_build_are_removed(
+def test_what_a_killed_build_leaves_is_cleared_away(
     engine: str, root: Path, registry: services.Registry, base: str, marker: str
 ) -> None:
     folder = context(root, base, f"sleep {marker}")
@@ -511,7 +511,7 @@ def test_merged_environments_keep_special_folders_first(monkeypatch: pytest.Monk
     assert merged == {"A": "1", "B": "3", "PATH": "/x/bin:/y/bin:/usr/bin:/bin"}
 
 
-def test_slow_folders_are_created_once(tmp_path: Path) -> None:
+def test_what_is_slow_is_made_once(tmp_path: Path) -> None:
     made: list[Path] = []
 
     def make(folder: Path) -> None:
@@ -530,7 +530,7 @@ def test_slow_folders_are_created_once(tmp_path: Path) -> None:
     assert (tmp_path / "thing/file").read_text() == "whole"
 
 
-def test_a_failed_creation_leaves_nothing(tmp_path: Path) -> None:
+def test_what_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
     def make(folder: Path) -> None:
         (folder / "half").touch()
         raise OSError("no space")

@@ -1,4 +1,4 @@
-"""Inspection of source images, and the errors and notes that follow from it."""
+"""What source images say of themselves, and what is made of it."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ CHECKED: list[tuple[str, dict[str, Any], dict[str, Mapping[str, str]], tuple[str
 @pytest.mark.parametrize(
     ("keywords", "environments", "said"), [row[1:] for row in CHECKED], ids=[row[0] for row in CHECKED]
 )
-def test_contradictions_are_reported(
+def test_what_does_not_go_together_is_said(
     keywords: dict[str, Any], environments: dict[str, Mapping[str, str]], said: tuple[str, ...]
 ) -> None:
     assert source_check.check(compose(**keywords), environments) == said
@@ -168,7 +168,7 @@ def test_a_registry_tells(registry: str) -> None:
     assert source_check.read(of(registry), podman.ENGINE, {}, {}) == {"full": CPU, "min": CUDA}
 
 
-def test_images_that_the_registry_lacks_are_left_out(registry: str) -> None:
+def test_what_the_registry_does_not_have_is_left_out(registry: str) -> None:
     images = {"full": f"{registry}/full:1", "min": f"{registry}/nothing:1"}
     assert source_check.read(compose(images=images), podman.ENGINE, {}, {}) == {"full": CPU}
 
@@ -204,9 +204,7 @@ def test_with_a_pull_the_store_is_not_asked(fake_program: Callable[[str, str], P
     assert not calls.exists()
 
 
-def test_images_that_the_store_lacks_are_requested_from_the_registry(
-    fake_program: Callable[[str, str], Path], registry: str
-) -> None:
+def test_what_the_store_lacks_is_asked_of_the_registry(fake_program: Callable[[str, str], Path], registry: str) -> None:
     fake_program("podman", STORE)
     images = {"full": f"{registry}/full:1", "min": "here.example/min:1"}
     found = source_check.read(compose(images=images), podman.ENGINE, {"pull": "missing"}, {})

@@ -162,7 +162,7 @@ VALUES: Final[Mapping[str, Any]] = {
 @pytest.mark.parametrize(
     ("option", "engine"), [(option, e) for option, engines in NOT_BY.items() for e in engines if e in ENGINES]
 )
-def test_an_unsupported_option_names_the_engines_that_support_it(option: str, engine: str) -> None:
+def test_what_an_engine_cannot_do_names_those_that_can(option: str, engine: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
         tokens(engine, **{option: VALUES[option]}, **SAME)
     assert str(caught.value) == f"engine {engine!r} cannot do {option}"
@@ -213,7 +213,7 @@ REFUSED: Final[list[tuple[str, dict[str, Any], str]]] = [
 
 
 @pytest.mark.parametrize(("engine", "options", "message"), REFUSED, ids=lambda value: str(value)[:60])
-def test_refused_input(
+def test_what_is_refused(
     engine: str, options: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -228,7 +228,7 @@ def test_every_option_is_known_to_every_engine(engine: str) -> None:
     assert set(_options.UNIFIED) <= set(tritonbuild.get_backend(engine).options)
 
 
-def test_declared_capabilities_are_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_engines_declare_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     tried: dict[str, dict[str, Any]] = {
         **{name: {name: value} for name, value in VALUES.items()},
@@ -352,7 +352,7 @@ def test_the_iidfile_says_the_id(engine: str, tmp_path: Path) -> None:
     assert (tmp_path / "i").read_text() == ID
 
 
-# --- facts that only the probe has
+# --- what only the probe tells
 
 
 def adapt(engine: str, health: Health, **options: Any) -> Mapping[str, object] | None:
@@ -381,7 +381,7 @@ def with_buildkit(health: Health) -> Health:
     ("client", "option", "refused"),
     [("20.10.24", "shm_size", True), ("28.1.0", "shm_size", False), ("28.1.0", "memory", True)],
 )
-def test_instructions_that_buildkit_would_ignore(client: str, option: str, refused: bool) -> None:
+def test_what_buildkit_would_ignore(client: str, option: str, refused: bool) -> None:
     health = with_buildkit(Health(ok=True, engine="docker", version="20.10", client=client))
     if not refused:
         assert adapt("docker", health, **{option: "64m"}) is None

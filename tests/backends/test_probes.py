@@ -1,4 +1,4 @@
-"""Reasons for which an engine is not healthy: on programs that print what real ones print, and on silent sockets."""
+"""Why an engine is not healthy: on programs that say what the real ones say, and on sockets that do not answer."""
 
 from __future__ import annotations
 
@@ -305,7 +305,7 @@ def test_buildkit_is_asked_for_and_its_plugin_is_missing(
     assert health.hint == "install docker-buildx, or unset DOCKER_BUILDKIT"
 
 
-def test_nerdctls_address_of_buildkit(
+def test_where_nerdctl_looks_for_buildkit(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fake_program: FakeProgram
 ) -> None:
     (tmp_path / "buildkit-default").mkdir()

@@ -98,8 +98,8 @@ def listed(name: str) -> set[str]:
 def as_python(value: object, *, sequence: type = tuple) -> object:
     """A golden value: `{"$path": P}` is a path object, and a list a tuple."""
     match value:
-        case {"$path": str(path)}:
-            return Path(path)
+        case {"$path": str(place)}:
+            return Path(place)
         case dict():
             return {k: as_python(v, sequence=sequence) for k, v in value.items()}
         case list():

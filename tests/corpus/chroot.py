@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -114,10 +114,21 @@ class Build:
         *,
         full_env: Mapping[str, str] | None = None,
         base_env: Mapping[str, str] | None = None,
+        left_out: Sequence[str] = (),
+        checked: Sequence[str] = (),
     ) -> Outcome:
         """Run the scripts of the `copy` runtime on *base* and on *full*, which has the files of *base* too.
 
         The composed image has the environment of neither.
+
+        Args:
+            base: The base image.
+            full: The further files of the full image.
+            arguments: Those of `runtime.sh`.
+            full_env: The environment of the full image.
+            base_env: The environment of the base image.
+            left_out: Arguments of `trim.sh`, which is run if there are any.
+            checked: Arguments of `check.sh`.
         """
         below, above, composed = (self.root(name) for name in ("base", "full", "composed"))
         for root in (below, above, composed):
@@ -127,6 +138,9 @@ class Build:
         assert done.returncode == 0, done.stderr
         subprocess.run(["ldconfig", "-r", str(above)], check=True)
         shutil.copytree(below / "tritonbuild", above / "tritonbuild" / "base")
+        if left_out:
+            done = run(above, "trim.sh", *left_out, env={})
+            assert done.returncode == 0, done.stderr
         done = run(above, "runtime.sh", *arguments, env=full_env or {})
         assert done.returncode == 0, done.stderr
         runtime = above / "tritonbuild" / "runtime"
@@ -138,7 +152,7 @@ class Build:
         (composed / "tritonbuild").mkdir()
         for kind in ("list", "missing"):
             shutil.copy(above / "tritonbuild" / f"runtime.{kind}", composed / "tritonbuild")
-        done = run(composed, "check.sh", env={})
+        done = run(composed, "check.sh", *checked, env={})
         return Outcome(
             files=frozenset(name for name in files if not name.startswith("etc/ld.so.conf.d/")),
             links={name: str(path.readlink()) for name, path in files.items() if path.is_symlink()},

@@ -20,7 +20,7 @@ from tests.tiny.bench import Bench
 LIBRARIES = "usr/lib/aarch64-linux-gnu"
 AARCH64 = 183
 _MACHINE = 18
-"""The offset of `e_machine` in an ELF header."""
+"""Where an ELF file says which processor it is for."""
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def elf(tmp_path: Path) -> Any:
 
 
 def put(folder: Path, base: Tree, full: Tree) -> str:
-    """Write both images as a layout, for linux/arm64; return its `oci:` source without a name."""
+    """Write both images as a layout, for linux/arm64; return the place without a name."""
     blobs = folder / "blobs" / "sha256"
     blobs.mkdir(parents=True)
     below = layers.write_layer(layers.with_parents(base), blobs, "base")
@@ -62,7 +62,7 @@ def put(folder: Path, base: Tree, full: Tree) -> str:
     return f"oci:{folder}"
 
 
-def test_needed_files_are_found(bench: Bench, elf: Any, tmp_path: Path) -> None:
+def test_what_it_needs_is_found(bench: Bench, elf: Any, tmp_path: Path) -> None:
     own = elf("libown.so.1")
     base = {
         **tiny.base_tree(),
@@ -78,8 +78,8 @@ def test_needed_files_are_found(bench: Bench, elf: Any, tmp_path: Path) -> None:
         f"{LIBRARIES}/libdeep.so.2.1": file(elf("libdeep.so.2")),
         f"{LIBRARIES}/libdeep.so.2": symlink("libdeep.so.2.1"),
     }
-    source = put(tmp_path / "layout", base, full)
-    request = tiny.request(f"{source}:{tiny.FULL}", f"{source}:{tiny.BASE}", "a")
+    place = put(tmp_path / "layout", base, full)
+    request = tiny.request(f"{place}:{tiny.FULL}", f"{place}:{tiny.BASE}", "a")
     out = f"--output=type=oci-layout,dest={tmp_path / 'out'}"
     done = bench.run(request, "--platform=linux/arm64", out)
     assert done.code == 0, done.err
@@ -100,7 +100,7 @@ def test_needed_files_are_found(bench: Bench, elf: Any, tmp_path: Path) -> None:
     assert {flags for flags, *_ in struct.iter_unpack("<iIIIQ", cache[48 : 48 + 24 * 2])} == {0x0A03}
 
 
-def test_missing_libraries_are_reported_by_the_plan(bench: Bench, elf: Any, tmp_path: Path) -> None:
+def test_what_is_missing_is_said_when_it_is_planned(bench: Bench, elf: Any, tmp_path: Path) -> None:
     elf("libdeep.so.2")
     base = {
         **tiny.base_tree(),
@@ -112,8 +112,8 @@ def test_missing_libraries_are_reported_by_the_plan(bench: Bench, elf: Any, tmp_
         f"{tiny.SERVER_FOLDER}/backends/a/libtriton_a.so": file(elf("libtriton_a.so", "libdeep.so.2")),
         f"{LIBRARIES}/libdeep.so.2": file(elf("libdeep.so.2")),
     }
-    source = put(tmp_path / "layout", base, full)
-    request = tiny.request(f"{source}:{tiny.FULL}", f"{source}:{tiny.BASE}", "a")
+    place = put(tmp_path / "layout", base, full)
+    request = tiny.request(f"{place}:{tiny.FULL}", f"{place}:{tiny.BASE}", "a")
     done = bench.run(request, "--platform=linux/arm64", f"--plan-file={tmp_path / 'plan'}")
     assert done.code == 4
     needs = "/opt/tritonserver/backends/a/libtriton_a.so needs libdeep.so.2, which the composed image does not have"

@@ -1,4 +1,4 @@
-"""The engine's process: equal images on every machine, from every kind of source and to every kind of target."""
+"""The engine's process: the same image everywhere, out of and into everything it knows."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ def test_the_result(bench: Bench, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["layout", "archive", "docker"])
 def test_an_image_out_of_what_was_written(form: str, bench: Bench, tmp_path: Path) -> None:
-    source = tmp_path / "out"
+    place = tmp_path / "out"
     option = {"layout": "oci-layout", "archive": "oci", "docker": "docker-archive"}[form]
-    done = bench.run(bench.request("a"), f"--output=type={option},dest={source}", "--tag=my/image:1")
+    done = bench.run(bench.request("a"), f"--output=type={option},dest={place}", "--tag=my/image:1")
     assert done.code == 0, done.err
     kind = "oci" if form == "layout" else "docker-archive" if form == "docker" else "oci-archive"
-    request = attrs.evolve(bench.request("a"), full=bench.full, base=f"{kind}:{source}:my/image:1")
+    request = attrs.evolve(bench.request("a"), full=bench.full, base=f"{kind}:{place}:my/image:1")
     again = bench.run(request, layout_option(tmp_path / "again"))
     assert again.code == 0, again.err
 
@@ -298,9 +298,9 @@ def test_memory_does_not_grow_with_a_layer(bench: Bench, tmp_path: Path) -> None
         tmp_path / "layout",
         {tiny.BASE: oci.ImageConfig(layers=[base], env=env), tiny.FULL: oci.ImageConfig(layers=[base, full], env=env)},
     )
-    source = f"oci:{tmp_path / 'layout'}"
+    place = f"oci:{tmp_path / 'layout'}"
     request = attrs.evolve(
-        tiny.request(f"{source}:{tiny.FULL}", f"{source}:{tiny.BASE}", "a"),
+        tiny.request(f"{place}:{tiny.FULL}", f"{place}:{tiny.BASE}", "a"),
         components=[RequestedComponent(title="backend big", folder=f"{SERVER}/backends/big")],
     )
     done = bench.run(request, layout_option(tmp_path / "out"))

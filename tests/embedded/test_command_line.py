@@ -1,4 +1,4 @@
-"""tritonbuild's command line with the embedded engine: exit codes, stdout and stderr."""
+"""tritonbuild's own command line with the embedded engine: what it says, and where."""
 
 from __future__ import annotations
 

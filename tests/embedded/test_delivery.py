@@ -1,4 +1,4 @@
-"""Delivery of layers to targets: the order of uploads, and their errors."""
+"""Layers on their way: what targets have, and when."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_a_failure_of_the_target_does_not_write_a_layer_again(cache: Cache, laye
     assert [line.partition(":")[0] for line in lines] == [f"wrote {layer.title}"]
 
 
-def test_running_calls_are_abandoned(cache: Cache) -> None:
+def test_what_is_under_way_is_abandoned(cache: Cache) -> None:
     class Endless:
         name = "endless"
 

@@ -59,7 +59,7 @@ def test_it_is_among_the_engines_that_can(what: str, option: dict[str, Any]) -> 
     arguments.parser().parse_args(tokens)
 
 
-def test_options_of_other_engines_stay_theirs() -> None:
+def test_what_others_can_is_theirs() -> None:
     with pytest.raises(InvalidInputError, match="engine 'embedded' cannot do cache_to") as caught:
         embedded.construct_build_args(cache_to="type=registry,ref=a/b")
     assert caught.value.hint == "engines that can: buildah, buildctl, buildx, nerdctl, podman"
@@ -92,7 +92,7 @@ def test_features() -> None:
     assert "/usr/bin/dcgmi" in found.read
 
 
-def test_additions_of_users(tmp_path: Path) -> None:
+def test_what_users_add(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "model.py").touch()
     found = requested(
@@ -115,7 +115,7 @@ NOT_DONE: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("what", NOT_DONE)
-def test_instructions_that_take_a_command_are_refused(what: str) -> None:
+def test_what_takes_a_command_is_refused(what: str) -> None:
     with pytest.raises(
         InvalidInputError, match=f"only copies files from the full image, so it does not support {what}"
     ):
@@ -139,10 +139,10 @@ def test_a_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.skip(str(error))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     composition = Composition(backends=["python"], container_version="24.10")
-    sources = {name: f"oci:{source.layout}:{source.references[name]}" for name in ("full", "min")}
+    places = {name: f"oci:{source.layout}:{source.references[name]}" for name in ("full", "min")}
     job = Job(engine=embedded.ENGINE, document=embedded.document(composition), tags=("my/triton:1",))
     result = run(
-        attrs.evolve(job, options={"source": sources, "output": {"type": "oci-layout", "dest": str(tmp_path / "out")}})
+        attrs.evolve(job, options={"source": places, "output": {"type": "oci-layout", "dest": str(tmp_path / "out")}})
     )
     index = json.loads((tmp_path / "out" / "index.json").read_bytes())
     assert index["manifests"][0]["digest"] == result.digest
@@ -153,7 +153,7 @@ def test_a_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             attrs.evolve(
                 job,
                 options={
-                    "source": {**sources, "full": sources["min"]},
+                    "source": {**places, "full": places["min"]},
                     "output": {"type": "oci", "dest": str(tmp_path / "x")},
                 },
             )

@@ -1,4 +1,4 @@
-"""Faults: no wrong image, no traceback, no leftovers, and a second run that completes."""
+"""Whatever goes wrong: no wrong image, no traceback, no leftovers, and a second run that picks up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fragments of users: their effect on the configuration is that of a builder of Containerfiles."""
+"""Instructions of the user's own: what they leave in the configuration, as a builder of Containerfiles has it."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_refused(text: str) -> None:
         instructions.applied(text, Request(full="f", base="b"), ENV)
 
 
-def test_run_instructions_are_refused_before_anything_is_read(tmp_path: Path) -> None:
+def test_what_runs_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     fragment = tmp_path / "fragment"
     fragment.write_text("ENV A=1\nRUN true\n")
     with pytest.raises(InvalidInputError, match="cannot apply RUN of a fragment"):

@@ -1,4 +1,4 @@
-"""The parsers of foreign input, each with samples to mutate and the errors that it documents."""
+"""The parsers that read what others wrote, each with samples to mutate and the errors that it documents."""
 
 from __future__ import annotations
 

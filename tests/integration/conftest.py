@@ -1,4 +1,4 @@
-"""Real engines and a real registry, in a network namespace without any other host."""
+"""Real engines and a real registry, in a network where nothing else can be reached."""
 
 from __future__ import annotations
 

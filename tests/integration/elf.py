@@ -1,4 +1,4 @@
-"""Libraries that an image's ELF files need, resolved by the image's loader in a chroot, one file at a time."""
+"""What an image's ELF files need, by the image's own loader, asked file by file in a chroot."""
 
 from __future__ import annotations
 

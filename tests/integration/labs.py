@@ -1,4 +1,4 @@
-"""The engines of the integration tests, each with its environment."""
+"""The engines as the integration tests use them, each with an environment of its own."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Sources:
 
     @property
     def mirror(self) -> str:
-        """The mirror that replaces nvcr.io/nvidia."""
+        """What goes in place of nvcr.io/nvidia."""
         return f"{self.host}/nvidia"
 
 
@@ -42,14 +42,14 @@ class Lab:
     """An engine that runs.
 
     Attributes:
-        name: The name of the lab in tests.
-        engine: The name of the engine in tritonbuild.
-        env: The environment variables that select it.
-        runner: The program that runs its images.
-        runner_env: The environment variables of the runner.
-        sources: The source images that it can pull.
-        by_hand: The words of its build command, as a user types them; a file, a context and a name follow.
-        archives: The folder for archives that the runner loads; None if the engine has a store.
+        name: The test's name for it.
+        engine: tritonbuild's name for it.
+        env: What leads to it.
+        runner: What runs its images.
+        runner_env: What leads to that.
+        sources: The source images it can pull.
+        by_hand: The words of its build command, as a user types them; a file, a context and a name come after.
+        archives: Where it puts images for the runner to load, if it has no store of its own; None if it has.
         options: Other options of every build.
     """
 
@@ -162,4 +162,4 @@ BY_HAND = {
         *("--opt=filename={name}", "--opt=force-network-mode=none"),
     ),
 }
-"""The build command as a user types it, by lab."""
+"""What a user types, by lab."""

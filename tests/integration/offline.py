@@ -1,4 +1,4 @@
-"""A network namespace with only a loopback interface: processes in it reach the test's servers and nothing else."""
+"""A network namespace with nothing but loopback: what runs in it can reach the test's own servers and nobody else."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _IFF_UP: Final = 1
 
 @contextlib.contextmanager
 def offline() -> Iterator[int]:
-    """Move this thread, and every process it starts, into a new network namespace until the block ends.
+    """Have this thread, and every process it starts, in a network namespace of its own until the block ends.
 
     Yields:
         The namespace it was in before, for `joined`.

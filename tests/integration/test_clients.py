@@ -22,7 +22,7 @@ def lab(request: pytest.FixtureRequest, sources: Sources) -> Lab:
 
 @pytest.fixture
 def sdk(containers: services.Containers, sources: Sources, tmp_path: Path) -> None:
-    """An sdk image in the registry; its program needs a library beside it, which needs one of the system."""
+    """An sdk image in the registry; its program needs a library of its own, which needs one of the system's."""
     install = tmp_path / "install"
     library = Compiler(install).link("lib/libclient.so", ["standin.c"], needed=["libacme_deep.so.2"])
     for folder in ("bin", "python"):

@@ -166,7 +166,7 @@ def test_it_carries_nothing_that_the_source_images_do_not_have(
     assert strange == []
 
 
-def test_added_files_belong_to_root_and_are_not_writable_by_all(files: Path) -> None:
+def test_what_it_adds_to_the_base_is_roots_and_not_for_all_to_write(files: Path) -> None:
     wrong = [
         str(path)
         for path in (files / "opt/tritonserver").rglob("*")

@@ -1,4 +1,4 @@
-"""One suite for every engine: equal requests give equal results, and each failure has a message with its cause."""
+"""One suite for every engine: what users mean most, means the same; what goes wrong, is said."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ DAEMONS = {
     "nerdctl": "BUILDKIT_HOST",
     "buildctl": "BUILDKIT_HOST",
 }
-"""The variable with the address of the daemon that builds, by lab."""
+"""What leads to the daemon that builds, by lab."""
 
 
 def only(*names: str) -> pytest.MarkDecorator:
-    """Run a test in these labs only: those that it applies to."""
+    """Run a test in these labs alone: those it means something for."""
     return pytest.mark.parametrize("lab", names, indirect=True)
 
 
@@ -199,7 +199,7 @@ def test_the_program_knows_every_flag_of_the_table(lab: Lab, subject: testing.Su
 
 def knows(command: list[str], flag: str) -> bool:
     done = subprocess.run([*command, f"{flag}=1", "--help"], capture_output=True, text=True, timeout=60, check=False)
-    # Engines in Go print it on a line, or as a message in quotation marks.
+    # Engines in Go say it in a line of its own, or as a message in quotation marks.
     refusal = rf"(?:unknown flag: {re.escape(flag)}|not defined: {re.escape(flag[1:])})(?![\w-])"
     return re.search(refusal, done.stdout + done.stderr) is None
 
@@ -231,7 +231,7 @@ def test_a_daemon_that_is_down_refuses_or_hangs(lab: Lab, short: Path) -> None:
 
 @only(*(name for name in ENGINES if name not in DAEMONS))
 def test_a_storage_that_is_broken(lab: Lab, tmp_path: Path) -> None:
-    """Its settings cannot be read; podman continues where only a folder is wrong, since its database has another."""
+    """Its settings cannot be read; podman goes on where a folder alone is wrong, as its database knows another."""
     config = tmp_path / "storage.conf"
     config.write_text("[storage\n")
     said, _ = unhealthy(lab, CONTAINERS_STORAGE_CONF=str(config))

@@ -32,7 +32,7 @@ ONLY_EMBEDDED = {"com.nvidia.build.id", "com.nvidia.build.ref", "org.opencontain
 
 @attrs.frozen(kw_only=True)
 class Member:
-    """The metadata of a path in an image; a hard link counts as the file that it names."""
+    """What an image says of a path; a hard link is the file it names."""
 
     kind: str
     mode: int
@@ -106,7 +106,7 @@ def docker(request: pytest.FixtureRequest, sources: Sources) -> Lab:
 
 
 def additions(folder: Path, layout: Path, full: str) -> tuple[str, ...]:
-    """Return options for what users add: two backends, one of them instead of the release's, models, and words."""
+    """Return options for what users add: two backends, one of them in place of the release's, models, and words."""
     mine, inside = own_backend(folder)
     (mine / "real.txt").write_text("text\n")
     (mine / "real.txt").chmod(0o640)

@@ -26,7 +26,7 @@ class TritonPythonModel:
         inputs = [pb_utils.get_input_tensor_by_name(request, "INPUT0").as_numpy() for request in requests]
         return [pb_utils.InferenceResponse([pb_utils.Tensor("OUTPUT0", times(one, FACTOR))]) for one in inputs]
 """
-"""A model that answers as the replica's `scale`, with one package from the command line and one from a file."""
+"""What the replica's `scale` answers, with one package from the command line and one from a file."""
 
 
 def write_wheel(index: Path, name: str, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Both runtimes, a bare base, and additions of users: built with podman, and serving."""
+"""Both runtimes, a bare base, and what users add: really built with podman, and serving."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_bare_base_serves(podman: Lab, on_debian: str, tmp_path: Path) -> None
 
 
 def test_a_bare_base_is_at_most_two_fifths_of_min(podman: Lab, made_replica: Replica, on_debian: str) -> None:
-    """The CUDA files of min, some 450 MB here and gigabytes in NVIDIA's image, are not added to bare Debian."""
+    """What min has and bare Debian has not is left out; it is some 450 MB here, and gigabytes in NVIDIA's image."""
     tag = "tritonbuild-test/base:min"
     podman.build("--backend", "python", "--backend", "identity", "--cache", "local", tag=tag)
     small, large = podman.config(on_debian)["Size"], podman.config(tag)["Size"]
@@ -192,7 +192,7 @@ def test_a_link_out_of_a_folder_is_refused_before_anything_is_built(podman: Lab,
 
 @pytest.fixture(scope="module")
 def outside(request: pytest.FixtureRequest, isolated: int) -> list[str]:
-    """Return the first words of a command that runs in the network of this process, with a package mirror."""
+    """What begins a command for the network this process was started in, with a package mirror."""
     words = ["nsenter", f"--net=/proc/{os.getpid()}/fd/{isolated}"]
     form = "$(REPO_URI)dists/$(RELEASE)/InRelease"
     told = subprocess.run(["apt-get", "indextargets", "--format", form], capture_output=True, text=True, check=False)
@@ -289,7 +289,7 @@ def buildkit_outside(  # noqa: PLR0917 - fixtures
     containers: services.Containers,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Lab]:
-    """BuildKit in the network outside, with another registry: it has no store to pull into beforehand."""
+    """BuildKit in the network outside, with a registry of its own: it has no store to pull into beforehand."""
     folder = tmp_path_factory.mktemp("outside")
     with contextlib.ExitStack() as stack:
         with joined(isolated), needed(request, "buildctl"):
@@ -315,7 +315,7 @@ def test_install_serves_with_buildkit(buildkit_outside: Lab, plugin: str, tmp_pa
     serves(buildkit_outside, tag, tmp_path, "repeat")
 
 
-def test_files_that_no_package_contains_are_named(podman: Lab, outside: list[str], installed_gpu: str) -> None:
+def test_what_no_package_brings_is_named(podman: Lab, outside: list[str], installed_gpu: str) -> None:
     """The replica's identity is linked to a library that full alone has; nothing that is installed brings it."""
     command = podman.command("--skip-pull", "--runtime", "install", "--dcgm", "copy", "--backend", "identity")
     done = subprocess.run(

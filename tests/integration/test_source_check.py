@@ -1,4 +1,4 @@
-"""Inspection of source images in the stores of real engines and in a real registry."""
+"""What source images say of themselves, out of real stores and a real registry."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Usage: MALLOC_MMAP_THRESHOLD_=32768 MALLOC_MMAP_MAX_=10000000 python -m tests.layers.addresses COUNT
 
-With these settings of glibc's allocator each compressor gets new pages, and its address is used only once:
+With these settings of glibc's allocator each compressor gets pages of its own, and its address is used only once:
 when it is freed, memory that nothing writes to takes its pages.
 """
 

@@ -1,4 +1,4 @@
-"""The cache: no other user can write to it, and damaged files count as missing."""
+"""The cache: nobody else can write to it, and damaged files are as if they did not exist."""
 
 from __future__ import annotations
 

@@ -272,6 +272,6 @@ def test_names_that_are_not_utf_8() -> None:
     assert layer.index.paths[0].encode("utf-8", "surrogateescape") == name
 
 
-def test_bytes_after_the_end_of_a_tar_are_ignored() -> None:
+def test_what_follows_the_end_of_a_tar_is_no_part_of_it() -> None:
     whole = archive([member("x", b"1")], tarfile.PAX_FORMAT)
     assert scanned(whole + io.BytesIO(archive([member("y")], tarfile.PAX_FORMAT)).read(), 512).columns.paths == ["x"]

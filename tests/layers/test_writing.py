@@ -1,4 +1,4 @@
-"""Writing of layers: their bytes are deterministic, and their content is complete."""
+"""Layers that are written: the same bytes always, and what is in them."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_the_same_without_taking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert (again.diff_id, again.unpacked) == (done.diff_id, done.unpacked)
 
 
-def test_the_source_of_a_blob_makes_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_how_a_blob_comes_makes_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(indexing, "SPACING", 2 << 20)
     layer = source(big_tree(), tmp_path / "s")
     content = layer.origin.content  # type: ignore[attr-defined]  # it is a blob in memory

@@ -39,7 +39,7 @@ def _changed(document: Any, path: tuple[str | int, ...], value: Any, *, remove: 
 
 
 def mutations(document: Any) -> Iterator[bytes]:
-    """Yield the JSON of *document* with each value replaced and removed in turn, and texts that are not JSON."""
+    """Yield the JSON of *document* with each of its values replaced and removed in turn, and what is no JSON at all."""
     for path in _paths(document):
         for value in ODD:
             yield json.dumps(_changed(document, path, value, remove=False)).encode()

@@ -1,4 +1,4 @@
-"""Damaged documents: each is read or reported as damaged; no other error is raised."""
+"""Damaged documents: whatever others write is read, or is reported as damaged; nothing else is ever raised."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ LOGINS = {
 
 
 @pytest.mark.parametrize("name", LOGINS)
-def test_receivers_of_a_login(name: str) -> None:
+def test_who_receives_a_login(name: str) -> None:
     target, registry, token_service, expected = LOGINS[name]
     insecure = frozenset({"r.example", "insecure.example"})
     found = may_receive_login(
@@ -137,7 +137,7 @@ def test_a_proxy_with_a_login_or_without_a_scheme() -> None:
 
 
 @pytest.mark.parametrize("address", ["socks5://me:secret@proxy.example", "http://", "http://[::1"])
-def test_addresses_that_are_no_proxies(address: str) -> None:
+def test_what_is_no_proxy(address: str) -> None:
     with pytest.raises(InvalidInputError, match=r"HTTPS_PROXY is .* not the address of an HTTP proxy") as caught:
         proxy_for(parse_origin("https://r.example"), {"HTTPS_PROXY": address})
     assert "secret" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Registries with odd but legal behavior, one row each; every upload succeeds."""
+"""Odd but working registries: each of their habits is a row, and every upload has to succeed nevertheless."""
 
 from __future__ import annotations
 

@@ -209,7 +209,7 @@ def test_a_mirror_is_asked_first(bench: Bench, faulty: Proxy, tmp_path: Path) ->
     assert labels["config"]["Labels"]["org.opencontainers.image.base.name"] == f"nosuch.example/src/{tiny.BASE}"
 
 
-def test_images_that_a_mirror_lacks_come_from_the_registry(bench: Bench, faulty: Proxy, tmp_path: Path) -> None:
+def test_what_a_mirror_lacks_comes_from_the_registry(bench: Bench, faulty: Proxy, tmp_path: Path) -> None:
     out = f"--output=type=oci-layout,dest={tmp_path / 'out'}"
     done = bench.run(wanted(faulty.host), f"--mirror={faulty.host}={faulty.host}/not/there", out, "--retry=1")
     assert done.code == 0, done.err
@@ -259,8 +259,8 @@ def many(tmp_path: Path, tiny_layout: Path) -> tuple[Path, dict[str, dict[str, s
 @pytest.mark.parametrize("platform", ["linux/amd64", "linux/arm64", "linux/arm64/v8"])
 def test_the_image_of_a_platform(platform: str, bench: Bench, many: tuple[Path, Any], tmp_path: Path) -> None:
     layout, digests = many
-    source = f"oci:{layout}"
-    request = attrs.evolve(tiny.request(f"{source}:{tiny.FULL}", f"{source}:{tiny.BASE}", "a"), platform="")
+    place = f"oci:{layout}"
+    request = attrs.evolve(tiny.request(f"{place}:{tiny.FULL}", f"{place}:{tiny.BASE}", "a"), platform="")
     done = bench.run(request, f"--platform={platform}", f"--output=type=oci-layout,dest={tmp_path / 'out'}")
     assert done.code == 0, done.err
     config = oci.read_json(tmp_path / "out", oci.read_json(tmp_path / "out", done.digest)["config"]["digest"])
@@ -276,8 +276,8 @@ def test_the_image_of_a_platform(platform: str, bench: Bench, many: tuple[Path, 
 
 
 def test_a_platform_that_is_not_there(bench: Bench, many: tuple[Path, Any]) -> None:
-    source = f"oci:{many[0]}"
-    request = tiny.request(f"{source}:{tiny.FULL}", f"{source}:{tiny.BASE}", "a")
+    place = f"oci:{many[0]}"
+    request = tiny.request(f"{place}:{tiny.FULL}", f"{place}:{tiny.BASE}", "a")
     done = bench.run(request, "--platform=linux/s390x", f"--output=type=oci-layout,dest={bench.folder / 'out'}")
     assert done.code == 2
     error, hint = done.err.splitlines()[-2:]
@@ -329,8 +329,8 @@ def test_digests_of_indexes_are_verified(bench: Bench, many: tuple[Path, Any], t
     path = layout / "blobs" / digests[tiny.FULL]["linux/amd64"].replace(":", "/")
     path.write_bytes(path.read_bytes().replace(b"schemaVersion", b"schemaversion"))
     assert hashlib.sha256(path.read_bytes()).hexdigest() != path.name
-    source = f"oci:{layout}"
-    request = tiny.request(f"{source}:{tiny.FULL}", f"{source}:{tiny.BASE}", "a")
+    place = f"oci:{layout}"
+    request = tiny.request(f"{place}:{tiny.FULL}", f"{place}:{tiny.BASE}", "a")
     done = bench.run(request, f"--output=type=oci-layout,dest={tmp_path / 'out'}")
     assert (done.code, "is damaged" in done.err) == (1, True)
     assert LayoutTarget(tmp_path / "out")._entries() == ()

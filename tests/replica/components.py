@@ -28,7 +28,7 @@ GPU_ONLY: Final = ("dali", "tensorrt")
 
 @attrs.frozen
 class Acme:
-    """A library that the real components in C need, in another folder."""
+    """A library that the real components in C need, in a folder of its own."""
 
     soname: str
     version: str
@@ -155,8 +155,8 @@ def real(compiler: Compiler, wheel: Mapping[str, Path]) -> Tree:
 def standins(compiler: Compiler) -> Tree:
     """Return the stand-ins: components with the name, dependencies and size of the real ones."""
     tree: Tree = {
-        "backends/dali/dali_backend.py": file(b'"""Placeholder for the code of the DALI backend."""\n'),
-        "backends/dali/wheel/dali/__init__.py": file(b'"""Placeholder for nvidia.dali."""\n'),
+        "backends/dali/dali_backend.py": file(b'"""Stands for the code of the DALI backend."""\n'),
+        "backends/dali/wheel/dali/__init__.py": file(b'"""Stands for nvidia.dali."""\n'),
     }
     for standin in STANDINS:
         run_path = RUN_PATHS.get(standin.path, "$ORIGIN")
@@ -180,7 +180,7 @@ def documents(wheel: Mapping[str, Path]) -> Tree:
         "NVIDIA_Deep_Learning_Container_License.pdf": file(PDF),
         "TRITON_VERSION": file(f"{VERSION}\n".encode()),
         f"python/tritonserver-{VERSION}-py3-none-any.whl": file(empty_wheel()),
-        "third-party-src/README": file(b"Placeholder for the sources of the server's dependencies.\n"),
+        "third-party-src/README": file(b"Stands for the sources of what the server is made with.\n"),
         "third-party-src/src.tar.gz": file(gzip.compress(bytes(10240), mtime=0)),
     }
 

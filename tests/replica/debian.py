@@ -104,7 +104,7 @@ def bootstrap(folder: Path, *, cuda: Path, server: Path, cpu: Path) -> Debian:
         folder: an empty folder, which the trees refer to
         cuda: tar of the CUDA base's files
         server: tar of the libraries in full that come from no package
-        cpu: tar of the libraries that the CPU flavour has instead of the CUDA base's
+        cpu: tar of the libraries that the CPU flavour has in place of the CUDA base's
     """
     (folder / "sources.list").write_text(apt_sources())
 

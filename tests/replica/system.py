@@ -42,7 +42,7 @@ fi
 SERVER_PARTS: Final = {
     "10-banner.txt": b"\n== Triton Inference Server ==\n",
     "50-gpu-driver-check2.sh": b'[[ "${NVIDIA_CPU_ONLY:-0}" == 1 ]] && export TRITON_SERVER_CPU_ONLY=1\n',
-    "70-shm-check.sh": b"# placeholder for the check of the size of /dev/shm\n",
+    "70-shm-check.sh": b"# stands for the check of the size of /dev/shm\n",
     "99-check-run-aip-mode.sh": b'[[ -n "$AIP_MODE" ]] && set -- /opt/tritonserver/bin/tritonserver "$@"\n',
 }
 CPU_PARTS: Final = {

@@ -52,7 +52,7 @@ def files_of(top: Path) -> View:
             offset=0,
             target=str(path.readlink()) if kind == "2" else "",
         )
-        position = columns.add(entry)
+        place = columns.add(entry)
         if kind == "5":
             for child in sorted(path.iterdir()):
                 add(child)
@@ -70,7 +70,7 @@ def files_of(top: Path) -> View:
                     return piece
 
                 with contextlib.suppress(elf.BrokenError):
-                    elves[position] = elf.parse(read)
+                    elves[place] = elf.parse(read)
 
     for root in ROOTS:
         if (top / root).exists() or (top / root).is_symlink():
@@ -117,11 +117,11 @@ def libraries(tmp_path: Path) -> Path:
         subprocess.run(
             ["gcc", "-shared", "-nostdlib", f"-Wl,-soname,{name}", "-o", built / name, "-xc", "/dev/null"], check=True
         )
-    for folder, found in names.items():
-        (top / folder).mkdir(parents=True, exist_ok=True)
+    for place, found in names.items():
+        (top / place).mkdir(parents=True, exist_ok=True)
         for name in found:
-            shutil.copy(built / name, top / folder / f"{name}.0")
-            (top / folder / name).symlink_to(f"{name}.0")
+            shutil.copy(built / name, top / place / f"{name}.0")
+            (top / place / name).symlink_to(f"{name}.0")
     (top / "lib").symlink_to("usr/lib")
     (top / "etc").mkdir()
     (top / "etc/ld.so.conf").write_text("/opt/more\n")

@@ -1,4 +1,4 @@
-"""Local folders in an image: the files that it gets, and equal bytes on every machine."""
+"""Folders of this machine in an image: what is in it of them, and the same whatever the machine."""
 
 from __future__ import annotations
 
@@ -136,8 +136,8 @@ def test_a_context_without_the_folder(bench: Bench, tmp_path: Path) -> None:
 def test_a_file_that_changes_meanwhile(tmp_path: Path) -> None:
     mine = context(tmp_path / "c") / "backends" / "a"
     layer = local.layer(mine, "x", mtime=0)
-    index = list(layer.index.paths).index("x/libtriton_a.so")
-    entry = layer.index.entry(index)
+    place = list(layer.index.paths).index("x/libtriton_a.so")
+    entry = layer.index.entry(place)
     content = (mine / "libtriton_a.so").read_bytes()
     ranges = [(entry.offset + 5, entry.size - 5)]
     assert b"".join(piece for _, piece in reading.read_ranges(layer, ranges)) == content[5:]
@@ -149,7 +149,7 @@ def test_a_file_that_changes_meanwhile(tmp_path: Path) -> None:
         list(reading.read_ranges(layer, ranges))
 
 
-def test_paths_that_are_no_files(tmp_path: Path) -> None:
+def test_what_is_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InvalidInputError, match="is neither a file nor a folder"):
         local.layer(tmp_path, "x", mtime=0)

@@ -1,4 +1,4 @@
-"""Wheels unpacked for the interpreter of an image: compatibility, missing dependencies, and deterministic bytes."""
+"""Wheels unpacked for the interpreter of an image: what fits, what is missing, and the same bytes always."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def wheel(
     python: str = "",
     contents: Mapping[str, bytes] | None = None,
 ) -> Path:
-    """Write a wheel with a module, a program, and metadata."""
+    """Write a wheel with a module, a program of its own, and more."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}-{version}-{tag}.whl"
     info = f"{name}-{version}.dist-info"
@@ -88,7 +88,7 @@ def elves(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def source(elves: dict[str, bytes], tmp_path: Path) -> str:
+def place(elves: dict[str, bytes], tmp_path: Path) -> str:
     """A full image with a python backend, its interpreter and two packages, on a base with a C library."""
     folder = tmp_path / "layout"
     blobs = folder / "blobs" / "sha256"
@@ -119,13 +119,13 @@ def source(elves: dict[str, bytes], tmp_path: Path) -> str:
     return f"oci:{folder}"
 
 
-def run(bench: Bench, source: str, out: Path, *wheels: Path, options: tuple[str, ...] = (), **keywords: Any) -> Outcome:
+def run(bench: Bench, place: str, out: Path, *wheels: Path, options: tuple[str, ...] = (), **keywords: Any) -> Outcome:
     context = out.with_name(f"{out.name}-context")
     (context / "wheels").mkdir(parents=True)
     for path in wheels:
         shutil.copy(path, context / "wheels")
     request = attrs.evolve(
-        tiny.request(f"{source}:{tiny.FULL}", f"{source}:{tiny.BASE}"),
+        tiny.request(f"{place}:{tiny.FULL}", f"{place}:{tiny.BASE}"),
         components=[RequestedComponent(title="backend python", folder=f"{SERVER}/backends/python")],
         wheels=[f"wheels/{path.name}" for path in wheels],
     )
@@ -143,7 +143,7 @@ def members(layout: Path, digest: str) -> dict[str, dict[str, tarfile.TarInfo]]:
     return found
 
 
-def test_the_image_has_the_wheels_files(bench: Bench, source: str, elves: dict[str, bytes], tmp_path: Path) -> None:
+def test_what_is_in_the_image(bench: Bench, place: str, elves: dict[str, bytes], tmp_path: Path) -> None:
     name = "fast/fast.cpython-311-x86_64-linux-gnu.so"
     fast = wheel(
         tmp_path / "w",
@@ -152,7 +152,7 @@ def test_the_image_has_the_wheels_files(bench: Bench, source: str, elves: dict[s
         requires=("numpy<2,>=1.20", "Pure_Package; python_version >= '3.8'", "nosuch; sys_platform == 'win32'"),
         contents={name: elves["fast"]},
     )
-    done = run(bench, source, tmp_path / "out", fast, wheel(tmp_path / "w", "pure_package"))
+    done = run(bench, place, tmp_path / "out", fast, wheel(tmp_path / "w", "pure_package"))
     assert done.code == 0, done.err
     found = members(tmp_path / "out", done.digest)
     own = {path.removeprefix(f"{PACKAGES}/"): one for path, one in found["Python packages"].items() if one.isreg()}
@@ -164,21 +164,21 @@ def test_the_image_has_the_wheels_files(bench: Bench, source: str, elves: dict[s
     assert found["runtime of backend python"][PACKAGES].mode == 0o2775
 
 
-def test_the_bill_of_materials_has_them(bench: Bench, source: str, tmp_path: Path) -> None:
-    done = run(bench, source, tmp_path / "out", wheel(tmp_path / "w", "pure_package"), options=("--sbom",))
+def test_the_bill_of_materials_has_them(bench: Bench, place: str, tmp_path: Path) -> None:
+    done = run(bench, place, tmp_path / "out", wheel(tmp_path / "w", "pure_package"), options=("--sbom",))
     assert done.code == 0, done.err
     blobs = [path.read_bytes() for path in (tmp_path / "out" / "blobs" / "sha256").iterdir()]
     (bill,) = [blob for blob in blobs if b'"bomFormat"' in blob]
     assert b'"pkg:pypi/pure-package@1.0"' in bill
 
 
-def test_the_same_digest_always(bench: Bench, source: str, tmp_path: Path) -> None:
+def test_the_same_digest_always(bench: Bench, place: str, tmp_path: Path) -> None:
     pure = [wheel(tmp_path / "w", name) for name in ("one", "two")]
-    first = run(bench, source, tmp_path / "out1", *pure)
+    first = run(bench, place, tmp_path / "out1", *pure)
     before = os.umask(0o077)
     try:
         second = run(
-            bench, source, tmp_path / "out2", *pure[::-1], cache=tmp_path / "cache", env={"TMPDIR": str(tmp_path)}
+            bench, place, tmp_path / "out2", *pure[::-1], cache=tmp_path / "cache", env={"TMPDIR": str(tmp_path)}
         )
     finally:
         os.umask(before)
@@ -202,32 +202,32 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_refused(name: str, bench: Bench, source: str, tmp_path: Path) -> None:
+def test_refused(name: str, bench: Bench, place: str, tmp_path: Path) -> None:
     options, message = REFUSED[name]
     path = wheel(tmp_path / "w", **{"name": "mine", **options})
-    done = run(bench, source, tmp_path / "out", path)
+    done = run(bench, place, tmp_path / "out", path)
     assert (done.code, done.err.count("error: ")) == (2, 1), done.err
     assert message in done.err
     assert not (tmp_path / "out" / "index.json").exists()
 
 
-def test_a_file_that_is_no_wheel(bench: Bench, source: str, tmp_path: Path) -> None:
+def test_what_is_no_wheel(bench: Bench, place: str, tmp_path: Path) -> None:
     path = tmp_path / "mine-1.0-py3-none-any.whl"
     path.write_bytes(b"PK nothing")
-    done = run(bench, source, tmp_path / "out", path)
+    done = run(bench, place, tmp_path / "out", path)
     assert (done.code, "is damaged" in done.err) == (2, True), done.err
     whole = wheel(tmp_path / "w", "mine")
     with zipfile.ZipFile(whole, "a") as out:
         out.writestr("mine/more.py", "not in RECORD")
-    done = run(bench, source, tmp_path / "out2", whole)
+    done = run(bench, place, tmp_path / "out2", whole)
     assert (done.code, "is damaged" in done.err) == (2, True), done.err
 
 
-def test_without_the_library(bench: Bench, source: str, tmp_path: Path) -> None:
+def test_without_the_library(bench: Bench, place: str, tmp_path: Path) -> None:
     (tmp_path / "fake").mkdir()
     (tmp_path / "fake" / "installer.py").write_text("raise ImportError(name='installer')\n")
     path = wheel(tmp_path / "w", "mine")
-    done = run(bench, source, tmp_path / "out", path, env={"PYTHONPATH": str(tmp_path / "fake")})
+    done = run(bench, place, tmp_path / "out", path, env={"PYTHONPATH": str(tmp_path / "fake")})
     assert done.code == 2
     assert done.err.splitlines()[-2:] == [
         "error: wheels need the Python package 'installer', which is not installed",

@@ -1,4 +1,4 @@
-"""The fixture of the embedded engine's tests: small source images, and a run of the engine on them."""
+"""What the tests of the embedded engine share."""
 
 from __future__ import annotations
 

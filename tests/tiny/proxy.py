@@ -17,16 +17,16 @@ import attrs
 
 @attrs.define(kw_only=True)
 class Fault:
-    """A fault that the proxy injects.
+    """What goes wrong.
 
     Args:
-        when: Selects the requests, by method and path.
-        times: The number of faults; -1 for all requests.
-        status: The status to answer with, instead of the registry's answer.
-        headers: The headers of that answer.
-        cut: The connection ends after this part of the content.
-        alter: The index of a byte of the content that is changed.
-        answer: Maps the registry's answer (status, content) to another.
+        when: Whether a request (method, path) is one that goes wrong.
+        times: How often; -1 for always.
+        status: Answered in place of what the registry would say.
+        headers: Of that answer.
+        cut: After this part of the content the connection ends.
+        alter: This byte of the content is another.
+        answer: Takes the registry's answer (status, content), returns another.
     """
 
     when: Callable[[str, str], bool]
@@ -68,7 +68,7 @@ class Proxy:
         return None
 
     def refused(self, header: str) -> bool:
-        """Whether a request with that Authorization header is refused."""
+        """Whether a request with that Authorization is not let through."""
         if not self.scheme:
             return False
         if self.scheme == "basic":
@@ -165,8 +165,8 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:  # noqa: C901 - a cl
                     self.send_header(name, value)
             size = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(content))
             if fault and fault.alter >= 0 and content:
-                index = fault.alter % len(content)
-                content = content[:index] + bytes([content[index] ^ 0xFF]) + content[index + 1 :]
+                place = fault.alter % len(content)
+                content = content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :]
             if fault and fault.shorten:
                 content = content[: -fault.shorten]
                 size = str(len(content))

@@ -239,7 +239,7 @@ def acme(compiler: Compiler) -> Tree:
 
 
 def model_repository(compiler: Compiler, folder: Path) -> None:
-    """Write a model for each backend, and one that contains its backend's library."""
+    """Write a model for each backend, and one that brings a backend library of its own."""
     direct = ["acme_direct.c"]
     compiler.link("names/libacme_deep.so.2", ["acme_deep.c"])
     compiler.link("names/libacme_direct.so.1", direct, needed=["libacme_deep.so.2"])

@@ -101,7 +101,7 @@ def document(composition: Composition) -> str:
         optional=recipe.entrypoint_files,
         components=tuple(
             RequestedComponent(
-                title=f"{one.kind} {one.name}",
+                title=f"{one.kind} {one.title}",
                 folder=f"{SERVER}/{one.directory}",
                 opened=one.dlopen,
                 context=one.directory if composition.is_user_folder(one) else "",
@@ -109,6 +109,7 @@ def document(composition: Composition) -> str:
             for one in composition.components
             if one.directory
         ),
+        parts=composition.parts,
         opened=selection.opened(),
         read=selection.read_files(),
         read_small=SMALL_FILES,

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from tritonbuild.catalog.architectures import check_architecture, gpu_libraries, runs_on
 from tritonbuild.catalog.catalog import REGISTRY, UBUNTU, Catalog
 from tritonbuild.catalog.names import KINDS, check_name
-from tritonbuild.catalog.records import Component, Dcgm, FileCopy, PackageRepository, Recipe, Release, ServerUser
+from tritonbuild.catalog.records import Component, Dcgm, Extra, FileCopy, PackageRepository, Recipe, Release, ServerUser
 
 BUILTIN: Final = Catalog()
 """The package's tables, without entries of a user."""
@@ -36,21 +37,25 @@ __all__ = [
     "Catalog",
     "Component",
     "Dcgm",
+    "Extra",
     "FileCopy",
     "PackageRepository",
     "Recipe",
     "Release",
     "ServerUser",
+    "check_architecture",
     "check_name",
     "component",
     "components",
     "extended",
+    "gpu_libraries",
     "image",
     "newest",
     "recipe",
     "release",
     "releases",
     "resolve",
+    "runs_on",
     "sources",
     "variant",
     "with_required",

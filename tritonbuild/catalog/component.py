@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from tritonbuild.catalog.names import ARCHITECTURES
 from tritonbuild.catalog.recipes import copies, fill
-from tritonbuild.catalog.records import Component, Release
+from tritonbuild.catalog.records import Component, Extra, Release
 from tritonbuild.catalog.tables import Row, Scope, load_table
 from tritonbuild.wellknown import COMPONENT_FOLDERS
 
@@ -36,7 +36,6 @@ def component_from(row: Row, release: Release, scope: Scope) -> Component:
     fillings = {**paths, "cuda_libraries": fill(scope.value(table["cuda_libraries"]), paths)}
     # A CPU base lacks files that the GPU flavor's min image has. The GPU flavor is built on that image.
     copied = [] if scope.gpu else [table["sets"][name] for name in row.get("copies", ())]
-    opened = [opened for name in row.get("dlopen", ()) for opened in table["sets"].get(name, ({"value": [name]},))]
     directory = row.get("directory", [{"value": f"{COMPONENT_FOLDERS[row['kind']]}/{row['name']}"}])
     return Component(
         kind=row["kind"],
@@ -54,9 +53,26 @@ def component_from(row: Row, release: Release, scope: Scope) -> Component:
         apt=scope.joined(row.get("apt", ())),
         pip=tuple(tuple(item["value"]) for item in scope.rows(row.get("pip", ()))),
         copies=tuple(copy for rows in copied for copy in copies(scope, rows, fillings)),
-        dlopen=scope.joined(opened),
+        dlopen=_libraries(row.get("dlopen", ()), scope),
         aliases=tuple(row.get("aliases", ())),
         description=row.get("description", ""),
         notes=tuple(item["value"] for item in scope.rows(row.get("notes", ()))),
         custom=row.get("custom", False),
+        extras=tuple(_extra(extra, scope) for extra in scope.rows(row.get("extras", ()))),
     )
+
+
+def _extra(row: Row, scope: Scope) -> Extra:
+    return Extra(
+        name=row["name"],
+        files=tuple(row.get("files", ())),
+        dlopen=_libraries(row.get("dlopen", ()), scope),
+        libraries=_libraries(row.get("libraries", ()), scope),
+        requires=tuple(row.get("requires", ())),
+    )
+
+
+def _libraries(names: Iterable[str], scope: Scope) -> tuple[str, ...]:
+    """Return the names of libraries; a name of a set stands for those in it."""
+    sets = load_table("components")["sets"]
+    return scope.joined(row for name in names for row in sets.get(name, ({"value": [name]},)))

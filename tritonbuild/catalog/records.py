@@ -53,6 +53,26 @@ class FileCopy:
 
 
 @attrs.frozen(kw_only=True)
+class Extra:
+    """A part of a component that can be left out, written `onnxruntime[cuda]`.
+
+    Attributes:
+        name: The name in brackets.
+        files: Its files and folders in the component's directory, as shell patterns in which `*` matches `/` too; none
+            for an extra that stands for what every choice has.
+        dlopen: Libraries that only its files open, as in `Component.dlopen`.
+        libraries: Names, or shell patterns of names, of libraries outside the directory that are left out with it.
+        requires: The extras of the component that it does not work without.
+    """
+
+    name: str
+    files: tuple[str, ...] = ()
+    dlopen: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
 class Component:
     """A Triton backend, repository agent or cache, as one release has it for one platform and flavor.
 
@@ -74,11 +94,13 @@ class Component:
         pip: The Python packages that the `install` runtime installs for it: a tuple for each call of pip.
         copies: Files that the CPU flavor takes from the GPU flavor's min image.
         dlopen: Names, or shell patterns of names, of libraries outside its directory that it opens at run time
-            without being linked to them. Not all exist in every release.
+            without being linked to them, whatever extras are chosen. Not all exist in every release.
         aliases: Other names for it.
         description: One line for a list.
         notes: Limitations and changes in this release.
         custom: Whether it is an entry or a folder of the user.
+        extras: Its parts that can be left out.
+        chosen: The names of the extras that the user chose; None for all.
     """
 
     kind: str
@@ -101,6 +123,18 @@ class Component:
     description: str = ""
     notes: tuple[str, ...] = ()
     custom: bool = False
+    extras: tuple[Extra, ...] = ()
+    chosen: tuple[str, ...] | None = None
+
+    @property
+    def title(self) -> str:
+        """The name with the chosen extras: `onnxruntime[cuda]`."""
+        return self.name if self.chosen is None else f"{self.name}[{','.join(self.chosen)}]"
+
+    @property
+    def left_out(self) -> tuple[Extra, ...]:
+        """The extras that are not chosen."""
+        return tuple(extra for extra in self.extras if self.chosen is not None and extra.name not in self.chosen)
 
     @property
     def releases(self) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import attrs
 
+from tritonbuild.catalog import user_extras
 from tritonbuild.catalog.names import ARCHITECTURES, check_kind, is_name, is_release
 from tritonbuild.catalog.tables import Row, load_table
 from tritonbuild.errors import InvalidInputError, UnknownNameError
@@ -47,7 +48,7 @@ _TEXTS: Final[Mapping[str, _Form]] = {
     "version": _Form("a line of text", str.isprintable),
 }
 _SWITCHES: Final = ("cpu", "gpu", "replace")
-KEYS: Final = tuple(sorted([*_LISTS, *_TEXTS, *_SWITCHES, "env", "kind"]))
+KEYS: Final = tuple(sorted([*_LISTS, *_TEXTS, *_SWITCHES, "env", "extras", "kind"]))
 """All keys of an entry."""
 
 
@@ -100,6 +101,7 @@ def _row(entry: Mapping[str, Any], number: int) -> Row:
         "pip": [{"value": lists["pip"]}] if lists["pip"] else [],
         "dlopen": lists["dlopen"],
         "notes": [{"value": text} for text in lists["notes"]],
+        "extras": user_extras.rows(title, entry.get("extras", {})),
     }
 
 
@@ -115,7 +117,7 @@ def _check(title: str, entry: Mapping[str, Any]) -> None:
             _check_list(title, key, value)
         elif key == "env":
             _check_env(title, value)
-        else:
+        elif key != "extras":
             _check_one(title, key, value)
     variants = load_table("releases")["variants"]
     for name in entry.get("images", ()):

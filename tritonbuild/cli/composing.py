@@ -27,6 +27,7 @@ class Wanted:
     with_models: options.WithModels = False
     models_folder: options.ModelsFolder = "/models"
     enable_gpu: options.EnableGpu = True
+    gpu_arch: options.GpuArch = []
     features: options.Features = []
     pip: options.Pip = []
     requirements: options.Requirements = []
@@ -73,6 +74,7 @@ class Wanted:
             caches=chosen["cache"],
             container_version=self.container_version,
             enable_gpu=self.enable_gpu,
+            gpu_arch=self.gpu_arch,
             images=images,
             base=self.base or None,
             registry=self.registry or config.registry or NVIDIA_REGISTRY,

@@ -25,10 +25,16 @@ def choose(  # noqa: PLR0913 - the options that decide what a release has
         repository, catalog, version or catalog.newest(), platform=platform or PLATFORM, gpu=gpu, folders=folders
     )
     notes = list(selection.notes)
+    with_extras = {
+        (kind, catalog.component(kind, name, version or catalog.newest(), platform=platform or PLATFORM, gpu=gpu).name)
+        for kind, texts in chosen.items()
+        for name, bracket, _ in (text.partition("[") for text in texts if "=" not in text)
+        if bracket
+    }
     found = {"backend": selection.backends, "repoagent": selection.repoagents, "cache": selection.caches}
     for kind, names in found.items():
         for name in names:
-            if name not in chosen[kind]:
+            if name not in chosen[kind] and (kind, name) not in with_extras:
                 chosen[kind].append(name)
                 notes.append(f"{kind} {name}: {_reason(repository, kind, name)}")
     return tuple(notes)

@@ -22,7 +22,12 @@ def _option(panel: str, text: str, *names: str, metavar: str | None = None, **mo
 
 
 Backends: TypeAlias = Annotated[
-    list[str], _option(CONTENTS, "A Triton backend, or a folder that holds one; repeatable.", metavar="NAME[=DIR]")
+    list[str],
+    _option(
+        CONTENTS,
+        "A Triton backend, with all its extras or the named ones, or a folder that holds one; repeatable.",
+        metavar="NAME[[EXTRA,...]|=DIR]",
+    ),
 ]
 Repoagents: TypeAlias = Annotated[list[str], _option(CONTENTS, "A repository agent; repeatable.", metavar="NAME[=DIR]")]
 Caches: TypeAlias = Annotated[list[str], _option(CONTENTS, "A response cache; repeatable.", metavar="NAME[=DIR]")]
@@ -35,6 +40,15 @@ ModelsFolder: TypeAlias = Annotated[
     str, _option(CONTENTS, "The folder of models in the image.", "--models-folder", metavar="PATH")
 ]
 EnableGpu: TypeAlias = Annotated[bool, _option(CONTENTS, "Compose for GPU or for CPU.", "--enable-gpu/--no-enable-gpu")]
+GpuArch: TypeAlias = Annotated[
+    list[str],
+    _option(
+        CONTENTS,
+        "An architecture of the GPUs, such as 8.9: files for others alone are left out; repeatable.",
+        "--gpu-arch",
+        metavar="N.M,...",
+    ),
+]
 Features: TypeAlias = Annotated[
     list[str],
     _option(CONTENTS, f"An optional part: {', '.join(FEATURES)}; repeatable.", "--features", metavar="NAME"),

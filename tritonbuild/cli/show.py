@@ -115,6 +115,7 @@ def plan(  # noqa: PLR0913 - one parameter for each option
             "container_version": composition.container_version,
             "platform": composition.platform,
             "gpu": composition.enable_gpu,
+            "gpu_arch": list(composition.gpu_arch),
             "runtime": composition.runtime,
             "components": [_component(component) for component in composition.components],
             "images": dict(found.images),
@@ -130,7 +131,7 @@ def plan(  # noqa: PLR0913 - one parameter for each option
     output.notes(notes if not quiet else ())
     output.table(
         [
-            *((f"{component.kind}:", component.name) for component in composition.components),
+            *((f"{component.kind}:", component.title) for component in composition.components),
             *((f"{name}:", reference) for name, reference in found.images.items()),
             ("network:", "needed" if found.network else "not needed"),
         ]
@@ -201,6 +202,8 @@ def _component(component: Component) -> dict[str, Any]:
         "description": component.description,
         "notes": list(component.notes),
         "custom": component.custom,
+        "extras": [extra.name for extra in component.extras],
+        "chosen_extras": None if component.chosen is None else list(component.chosen),
     }
 
 

@@ -12,7 +12,7 @@ import attrs
 from tritonbuild import additions, parameters
 from tritonbuild.additions import ComponentFolder
 from tritonbuild.catalog import BUILTIN, Catalog, Component
-from tritonbuild.composition import fields, resolution
+from tritonbuild.composition import extras, fields, resolution
 from tritonbuild.composition.choices import (
     DCGM_SOURCES,
     FEATURES,
@@ -22,6 +22,7 @@ from tritonbuild.composition.choices import (
     RUNTIMES,
 )
 from tritonbuild.errors import InvalidInputError, UnknownNameError
+from tritonbuild.optional_parts import OptionalPart
 from tritonbuild.reference import Reference, parse_registry
 from tritonbuild.wellknown import COMPONENT_FOLDERS
 
@@ -39,12 +40,15 @@ class Composition:
 
     Args:
         backends: Names of Triton backends, such as `("onnxruntime", "python")`; common aliases (`onnx`) are
-            accepted. `NAME=FOLDER` is a user's backend, compiled or written in Python.
+            accepted. `NAME[EXTRA,...]` has the core of a backend and the named extras alone, see docs/extras.md.
+            `NAME=FOLDER` is a user's backend, compiled or written in Python.
         repoagents: Names of repository agents, or `NAME=FOLDER`.
         caches: Names of response caches, or `NAME=FOLDER`.
         container_version: NVIDIA's release, `YY.MM`. By default the one that the tag of the `full` image names, or the
             newest known.
         enable_gpu: True for GPU, False for CPU.
+        gpu_arch: The architectures of the GPUs that the image is for, such as `("8.0", "9.0")`: libraries for others
+            alone are left out. By default all stay.
         images: Source images in place of the release's, by name: `full`, `min` (the base), `gpu-min` for CPU, and
             `sdk` for the feature `clients`. `full` and `min` go together.
         base: The image to compose on. `min` is the default; `slim` is the plain Ubuntu of the release; any other image
@@ -86,6 +90,7 @@ class Composition:
     caches: tuple[str, ...] = attrs.field(default=(), converter=fields.names)
     container_version: str = attrs.field(default="", converter=fields.release)
     enable_gpu: bool = True
+    gpu_arch: tuple[str, ...] = attrs.field(default=(), converter=fields.architectures)
     images: Mapping[str, Reference] = attrs.field(factory=dict, converter=fields.references)
     base: str | Reference | None = attrs.field(default=None, converter=fields.base)
     registry: str = attrs.field(default=NVIDIA_REGISTRY, converter=parse_registry)
@@ -107,6 +112,8 @@ class Composition:
     catalog: Catalog = attrs.field(default=BUILTIN, repr=False, eq=False)
     components: tuple[Component, ...] = attrs.field(init=False, repr=False)
     """The chosen components with those they require, as the catalog describes them, and the user's folders."""
+    parts: tuple[OptionalPart, ...] = attrs.field(init=False, repr=False)
+    """The parts that the image can do without, and whether it has them."""
     folders: tuple[ComponentFolder, ...] = attrs.field(init=False, repr=False)
     """The components that are folders of the user, as `NAME=FOLDER` gives them."""
     variant: str = attrs.field(init=False, repr=False)
@@ -141,6 +148,7 @@ class Composition:
         if not found.components:
             notes.append("no component is chosen: the image has the server alone")
         object.__setattr__(self, "components", found.components)
+        object.__setattr__(self, "parts", self._parts())
         object.__setattr__(self, "folders", found.folders)
         object.__setattr__(self, "variant", self._variant(found, notes))
         object.__setattr__(self, "instructions", additions.fragment(self.fragment))
@@ -209,6 +217,23 @@ class Composition:
         """Resolve the names of the components, in the order of their layers."""
         names = {"cache": self.caches, "repoagent": self.repoagents, "backend": self.backends}
         return resolution.resolve(self._target(), [(kind, name) for kind in names for name in names[kind]])
+
+    def _parts(self) -> tuple[OptionalPart, ...]:
+        """Return the optional parts of the image.
+
+        Raises:
+            InvalidInputError: A part is left out that the composition does not bring.
+        """
+        if self.gpu_arch and not self.enable_gpu:
+            raise InvalidInputError("--gpu-arch is for images for GPU", hint="omit it, or compose for GPU")
+        found = extras.parts(self.components, self.gpu_arch, gpu=self.enable_gpu)
+        lacking = [part.name for part in found if not part.kept and part.libraries]
+        if lacking and self.runtime != "copy":
+            raise InvalidInputError(
+                f"{'--gpu-arch' if self.gpu_arch else f'an image without {lacking[0]}'} requires --runtime copy",
+                hint="use --runtime copy; install brings no libraries from the full image",
+            )
+        return found
 
     def _variant(self, found: resolution.Resolution, notes: list[str]) -> str:
         """Return the variant of the full image to use; `full` if the user names the image."""

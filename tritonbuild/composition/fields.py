@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from tritonbuild import additions, parameters
-from tritonbuild.catalog import Catalog
+from tritonbuild.catalog import Catalog, check_architecture
 from tritonbuild.composition.bases import BASES, MIN
 from tritonbuild.composition.choices import SOURCE_NAMES
 from tritonbuild.errors import UnknownNameError
@@ -31,6 +31,12 @@ def tagged_release(images: Mapping[str, Reference]) -> str:
     """Return the release that the tag of the full image names, as in `24.10-py3`; empty where it names none."""
     found = re.match(r"[0-9]{2}\.(?:0[1-9]|1[0-2])(?![^-])", images["full"].tag, re.ASCII) if "full" in images else None
     return found[0] if found else ""
+
+
+def architectures(value: Collection[str] | str) -> tuple[str, ...]:
+    """Return architectures of GPUs, each once; a text may hold several, separated by commas."""
+    texts = [text.strip() for texts in names(value) for text in texts.split(",")]
+    return tuple(dict.fromkeys(check_architecture(text) for text in texts))
 
 
 def base(value: str | Reference | None) -> str | Reference | None:
@@ -88,6 +94,7 @@ TAKES: Final[Mapping[str, parameters.Takes]] = {
     "caches": parameters.TEXTS,
     "container_version": parameters.optional(parameters.TEXT),
     "enable_gpu": parameters.SWITCH,
+    "gpu_arch": parameters.TEXTS,
     "images": parameters.texts_or(Reference),
     "base": parameters.optional(parameters.text_or(Reference)),
     "registry": parameters.TEXT,

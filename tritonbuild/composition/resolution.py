@@ -9,6 +9,8 @@ import attrs
 from tritonbuild import additions
 from tritonbuild.additions import ComponentFolder
 from tritonbuild.catalog import KINDS, Catalog, Component, check_name
+from tritonbuild.composition import extras
+from tritonbuild.errors import InvalidInputError
 from tritonbuild.wellknown import COMPONENT_FOLDERS
 
 
@@ -49,19 +51,26 @@ def resolve(target: Target, wanted: Iterable[tuple[str, str]]) -> Resolution:
         InvalidInputError: A component or a folder does not exist, or the release does not have the component.
     """
     catalog, version = target.catalog, target.version
-    chosen, folders, notes = [], [], []
+    chosen: dict[tuple[str, str], Component] = {}
+    folders, notes = [], []
     for kind, text in wanted:
-        name, equals, folder = text.partition("=")
+        named, equals, folder = text.partition("=")
+        name, names = extras.split(named)
         if equals:
+            if names is not None:
+                hint = f"write {name}={folder}; a folder is copied whole"
+                raise InvalidInputError(f"{named!r} is a folder, which has no extras", hint=hint)
             folders.append(additions.component_folder(kind, check_name(kind, name), folder))
-            chosen.append(_component(folders[-1], target))
+            chosen[kind, name] = _component(folders[-1], target)
             if any(component.name == name for component in catalog.components(version, kind=kind)):
                 notes.append(f"{KINDS[kind]} {name!r} is the folder {str(folders[-1].path)!r}, not the release's")
         else:
             component, note = catalog.resolve(kind, name, version, platform=target.platform, gpu=target.gpu)
-            chosen.append(component)
-            notes += [note] if note else []
-    components = catalog.with_required(chosen, version, platform=target.platform, gpu=target.gpu)
+            component, required = extras.choose(component, names)
+            key = component.kind, component.name
+            chosen[key] = extras.merged(chosen[key], component) if key in chosen else component
+            notes += [one for one in (note, required) if one]
+    components = catalog.with_required(chosen.values(), version, platform=target.platform, gpu=target.gpu)
     return Resolution(components=components, folders=tuple(folders), notes=tuple(notes))
 
 

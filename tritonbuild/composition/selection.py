@@ -8,7 +8,8 @@ from typing import Final
 
 import attrs
 
-from tritonbuild.catalog import Recipe
+from tritonbuild import optional_parts
+from tritonbuild.catalog import Component, Recipe
 from tritonbuild.composition.bases import GPU_VARIABLES, SLIM
 from tritonbuild.composition.choices import (
     CLIENTS,
@@ -19,6 +20,7 @@ from tritonbuild.composition.choices import (
     READ_FILES,
 )
 from tritonbuild.composition.composition import Composition
+from tritonbuild.optional_parts import AbsentLibraries
 from tritonbuild.reference import Reference, parse_reference
 from tritonbuild.wellknown import SERVER
 
@@ -26,6 +28,12 @@ _TENSORFLOW: Final = frozenset({"tensorflow", "tensorflow1", "tensorflow2"})
 """The backends whose variables compose.py gives to every image."""
 _DALI_PACKAGES: Final = f"{SERVER}/backends/dali/wheel/dali:$PYTHONPATH"
 """The dali backend's Python packages; compose.py sets this from 24.05 on alone."""
+
+
+EXTRAS_LABEL: Final = "tritonbuild.extras"
+"""The label with the components of which extras are chosen: `onnxruntime[cuda] pytorch[core]`."""
+GPU_ARCH_LABEL: Final = "tritonbuild.gpu-arch"
+"""The label with the architectures of GPUs that the image is for: `8.0 9.0`."""
 
 
 @attrs.frozen(kw_only=True)
@@ -52,6 +60,20 @@ class Selection:
             name for feature, names in FEATURE_LIBRARIES.items() if self.composition.has(feature) for name in names
         )
         return (*self.recipe.dlopen, *features)
+
+    def opened_by(self, component: Component) -> tuple[str, ...]:
+        """Return the names (shell patterns) of libraries that a component opens, with the extras that it has."""
+        folder = f"{SERVER}/{component.directory}"
+        return (*component.dlopen, *optional_parts.opened(self.composition.parts, folder))
+
+    def absent(self) -> tuple[AbsentLibraries, ...]:
+        """Return the libraries that are left out with a part of the image."""
+        components = (name for one in self.composition.components for name in one.dlopen)
+        return optional_parts.absent(self.composition.parts, (*self.opened(), *components))
+
+    def excluded(self) -> tuple[str, ...]:
+        """Return the names (shell patterns) of libraries that are not brought."""
+        return (*self.composition.exclude_libraries, *optional_parts.excluded(self.absent()))
 
     def read_files(self) -> tuple[str, ...]:
         """Return the files and folders that are read or run, where the full image has them."""
@@ -100,8 +122,15 @@ class Selection:
             "org.opencontainers.image.base.name": str(base),
             **({"org.opencontainers.image.base.digest": base.digest} if base.digest else {}),
             "org.opencontainers.image.version": self.composition.container_version,
+            **self._choices(),
             **self.composition.labels,
         }
+
+    def _choices(self) -> dict[str, str]:
+        """Return labels for the chosen extras and architectures of GPUs; none where the image has all."""
+        extras = " ".join(one.title for one in self.composition.components if one.chosen is not None)
+        found = {EXTRAS_LABEL: extras, GPU_ARCH_LABEL: " ".join(self.composition.gpu_arch)}
+        return {name: value for name, value in found.items() if value}
 
 
 def select(composition: Composition) -> Selection:

@@ -17,6 +17,7 @@ from tritonbuild.embedded.runtime import OF_THE_DRIVER, SERVER_PATH, is_library,
 from tritonbuild.errors import BuildFailedError
 from tritonbuild.layers.entry import FILE, FOLDER
 from tritonbuild.layers.items import Item
+from tritonbuild.optional_parts import AbsentLibraries
 from tritonbuild.rootfs.loader import Loader, Missing
 from tritonbuild.rootfs.view import View
 
@@ -39,14 +40,21 @@ class Excused:
         return f"{self.file} needs {self.name}, {self.reason}"
 
 
-def check(composed: Loader, full: Loader, items: Mapping[str, Item], exempt: Sequence[str]) -> tuple[Excused, ...]:
+def check(
+    composed: Loader,
+    full: Loader,
+    items: Mapping[str, Item],
+    exempt: Sequence[str],
+    absent: Sequence[AbsentLibraries] = (),
+) -> tuple[Excused, ...]:
     """Check that the libraries of all new files are found; return those that need not be.
 
     Args:
         composed: The loader of the composed image.
-        full: The loader of the full image.
+        full: The loader of the full image, without the parts of components that are left out.
         items: The new items, by path.
         exempt: Names of libraries (shell patterns) that may be missing.
+        absent: Libraries that are left out with a part of the image.
 
     Raises:
         BuildFailedError: A library, or a version of its symbols, is missing.
@@ -56,21 +64,37 @@ def check(composed: Loader, full: Loader, items: Mapping[str, Item], exempt: Seq
         for lack in composed.closure(real).missing:
             if not matches(lack.name, (*OF_THE_DRIVER, *exempt)):
                 missing[attrs.evolve(lack, file=f"/{path}")] = None
-    excuses = {lack: _excuse(lack, composed.view, full) for lack in missing}
-    faults = [lack for lack, reason in excuses.items() if not reason]
+    excused, faults = [], {}
+    for lack in missing:
+        inside = _left_out(lack, [one for one in absent if one.folder and lack.file.startswith(f"{one.folder}/")])
+        reason = "" if inside else _excuse(lack, composed.view, full)
+        if reason:
+            excused.append(Excused(file=lack.file, name=lack.name, reason=reason))
+        else:
+            faults[lack] = inside or _left_out(lack, [one for one in absent if not one.folder])
     if faults:
         raise _failed(faults)
-    return tuple(Excused(file=lack.file, name=lack.name, reason=reason) for lack, reason in excuses.items())
+    return tuple(excused)
 
 
-def _failed(faults: Sequence[Missing]) -> BuildFailedError:
-    lines = [f"{lack.file} needs {lack.name}, which the composed image does not have" for lack in faults]
-    exempt = "add --exempt-library for a library that is provided at run time"
-    old = any(lack.name.startswith("GLIBC_") for lack in faults)
+def _left_out(lack: Missing, absent: Sequence[AbsentLibraries]) -> AbsentLibraries | None:
+    """Return those libraries, left out on purpose, that a missing library is one of; None for another library."""
+    return next((one for one in absent if matches(lack.name, (one.pattern,))), None)
+
+
+def _failed(faults: Mapping[Missing, AbsentLibraries | None]) -> BuildFailedError:
+    """Return the error over missing libraries, each with the part of the image that it was left out with."""
+    lines = [
+        f"{lack.file} needs {lack.name}, {part or 'which the composed image does not have'}"
+        for lack, part in faults.items()
+    ]
+    hint = "add --exempt-library for a library that is provided at run time"
+    if any(lack.name.startswith("GLIBC_") for lack in faults):
+        hint = "use a full image whose base is as old as the base image"
+    elif any(faults.values()):
+        hint = "add what is named: a file that stays needs it"
     return BuildFailedError(
-        lines[0] + (f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""),
-        tail=lines[:_SHOWN],
-        hint="use a full image whose base is as old as the base image" if old else exempt,
+        lines[0] + (f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""), tail=lines[:_SHOWN], hint=hint
     )
 
 

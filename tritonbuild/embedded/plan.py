@@ -11,7 +11,8 @@ from typing import Final
 
 import attrs
 
-from tritonbuild.embedded import composed_check, instructions
+from tritonbuild import optional_parts
+from tritonbuild.embedded import composed_check, instructions, left_out
 from tritonbuild.embedded.additions import Context, canonical
 from tritonbuild.embedded.assembly import Assembly
 from tritonbuild.embedded.request import Request
@@ -130,6 +131,7 @@ def _combine(request: Request, full: Source, base: Source, context: Context) -> 
     base_loader = base.loader(machine)
     replaced = [context.component(one) for one in request.components if one.context]
     view = View([*full.view.layers, *replaced]) if replaced else full.view
+    view = left_out.trimmed(view, request.parts)
     packages = -1
     if request.wheels:
         loader = _loader(view, machine, full.env, folder=f"{SERVER}/lib")
@@ -150,7 +152,7 @@ def _combine(request: Request, full: Source, base: Source, context: Context) -> 
             env=full.env,
             full_loader=full.loader(machine, folder=f"{SERVER}/lib"),
             base_loader=base_loader,
-            exclude=request.exclude_libraries,
+            exclude=(*request.exclude_libraries, *optional_parts.excluded(request.absent())),
         ),
         assembly=Assembly(view, base.view, context.moment),
     )
@@ -185,7 +187,7 @@ def _existing(view: View, paths: Iterable[str], *, required: bool = True) -> lis
 def _bring(sources: _Sources, folders: Mapping[str, Sequence[str]]) -> None:
     """Add a layer with the runtime of each of *folders*, and one with the user's Python packages."""
     request, assembly, view = sources.request, sources.assembly, sources.full.view
-    opened = {"server": request.opened, **{one.title: one.opened for one in request.components}}
+    opened = {"server": request.opened, **{one.title: request.opened_by(one) for one in request.components}}
     stages = {
         title: sources.runtime.stage(
             found,
@@ -211,7 +213,9 @@ def _finish(sources: _Sources) -> ImagePlan:
     extra = {CONFIGURED: configured} if configured else {}
     composed = assembly.composed()
     loader = _loader(composed, sources.machine, env, extra, folder=f"{SERVER}/lib")
-    excused = composed_check.check(loader, sources.runtime.loader, assembly.items, request.exempt)
+    excused = composed_check.check(
+        loader, sources.runtime.loader, assembly.items, request.exempt, absent=request.absent()
+    )
     generated = {**accounts.files(base.view, request.user), **extra, ldcache.PATH: ldcache.render(loader.lines)}
     items = [assembly.generated(path, content) for path, content in generated.items()]
     if composed.resolve(request.user.home) is None:

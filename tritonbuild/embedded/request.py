@@ -7,8 +7,10 @@ from typing import Any, Final
 
 import attrs
 
+from tritonbuild import optional_parts
 from tritonbuild.errors import InvalidInputError
 from tritonbuild.oci.descriptors import to_json
+from tritonbuild.optional_parts import AbsentLibraries, OptionalPart
 from tritonbuild.rootfs.accounts import Account
 from tritonbuild.wellknown import SERVER
 
@@ -30,7 +32,7 @@ class RequestedComponent:
     Attributes:
         title: Its name in the plan and in the history of the image.
         folder: Its folder in the image.
-        opened: Names of libraries (shell patterns) that it opens.
+        opened: Names of libraries (shell patterns) that it opens, whatever parts of it the image has.
         context: Its folder in the build context; empty for the component of *full*.
     """
 
@@ -57,6 +59,10 @@ def _additions(value: Any) -> tuple[Addition, ...]:
     return tuple(one if isinstance(one, Addition) else Addition(**one) for one in value)
 
 
+def _parts(value: Any) -> tuple[OptionalPart, ...]:
+    return tuple(one if isinstance(one, OptionalPart) else OptionalPart(**one) for one in value)
+
+
 def _account(value: Any) -> Account:
     return value if isinstance(value, Account) else Account(**value)
 
@@ -72,6 +78,7 @@ class Request:
         core: Files and folders of *full* that are copied, owned by root.
         optional: Files and folders that are copied if *full* has them.
         components: The chosen components.
+        parts: The parts of the components, and the libraries, that the image can do without.
         opened: Names of libraries (shell patterns) that the server opens at run time.
         read: Files and folders that are read at run time, brought where *full* has them and the base lacks them.
         read_small: Files and folders of the same kind, brought only where they are small.
@@ -102,6 +109,7 @@ class Request:
     core: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     optional: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     components: tuple[RequestedComponent, ...] = attrs.field(default=(), converter=_components)
+    parts: tuple[OptionalPart, ...] = attrs.field(default=(), converter=_parts)
     opened: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     read: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     read_small: tuple[str, ...] = attrs.field(default=(), converter=_texts)
@@ -124,6 +132,16 @@ class Request:
     exclude_libraries: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     exempt: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     title: str = "Triton Inference Server"
+
+    def opened_by(self, component: RequestedComponent) -> tuple[str, ...]:
+        """Return the names of libraries (shell patterns) that a component opens, with its parts that the image has."""
+        return (*component.opened, *optional_parts.opened(self.parts, component.folder))
+
+    def absent(self) -> tuple[AbsentLibraries, ...]:
+        """Return the libraries that are left out with a part of the image."""
+        return optional_parts.absent(
+            self.parts, (*self.opened, *(name for one in self.components for name in one.opened))
+        )
 
     def to_json(self) -> bytes:
         """Return the content of the JSON file."""

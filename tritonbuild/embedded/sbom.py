@@ -98,8 +98,9 @@ def document(plan: ImagePlan, image: Image) -> bytes:
     version = str(plan.labels.get("com.nvidia.tritonserver.version", ""))
     add(PackageURL("generic", "nvidia", "tritonserver", version or None), ComponentType.APPLICATION)
     for one in plan.request.components:
-        title = one.title.replace(" ", "-")
-        published = PackageURL("generic", "nvidia", title, version or None)
+        title, _, extras = one.title.replace(" ", "-").partition("[")
+        qualifiers = {"extras": extras.rstrip("]")} if extras else None
+        published = PackageURL("generic", "nvidia", title, version or None, qualifiers=qualifiers)
         add(PackageURL("generic", None, title) if one.context else published, ComponentType.APPLICATION)
     bom = Bom(components=[listed[text] for text in sorted(listed)])
     bom.serial_number = uuid.uuid5(_SPACE, image.manifest.digest)

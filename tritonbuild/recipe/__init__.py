@@ -21,7 +21,7 @@ def containerfile(composition: Composition, *, heredocs: bool = False) -> str:
         heredocs: Whether scripts are heredocs, for builders that know them; else every builder accepts the text.
     """
     selection = select(composition)
-    chosen = ", ".join(f"{c.kind} {c.name}" for c in composition.components) or "no component"
+    chosen = ", ".join(f"{c.kind} {c.title}" for c in composition.components) or "no component"
     context = ", ".join(dict.fromkeys(path for path, _ in composition.context()))
     needs = f"Needs {f'a build context with {context}' if context else 'no build context'}"
     stages = copying.stages if composition.runtime == "copy" else installing.stages
@@ -30,6 +30,8 @@ def containerfile(composition: Composition, *, heredocs: bool = False) -> str:
         f"Composed from {selection.sources['full']} on {selection.sources['min']}.",
         f"{needs}{', and a network' if composition.network else ' and no network'}.",
     ]
+    if composition.gpu_arch:
+        header.append(f"For GPUs of the architectures {', '.join(composition.gpu_arch)}.")
     if composition.platform:
         header.append(f"For {composition.platform}.")
     if heredocs:

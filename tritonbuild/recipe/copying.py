@@ -4,12 +4,14 @@ The build needs no network and, unless the user adds files, an empty build conte
 
 `full`
     the full image.
+`trimmed`
+    on `full`, if extras are left out: removes their files.
 `packages`
-    on `full`, if the user adds Python packages: installs them with pip.
+    on `full` or `trimmed`, if the user adds Python packages: installs them with pip.
 `base-content`
     on the base: lists its libraries and files, adds the server's account to its accounts, and makes its home folder.
 `runtime`
-    on `full` or `packages`: collects the runtime of the chosen components that the base lacks.
+    on `full`, `trimmed` or `packages`: collects the runtime of the chosen components that the base lacks.
 `sdk`, `clients`
     if the user adds clients: the sdk image, and on it the runtime of the clients that the base lacks.
 `composed`
@@ -30,27 +32,29 @@ from tritonbuild.recipe import parts
 def stages(selection: Selection) -> list[Stage]:
     """Return the stages of a build with the `copy` runtime."""
     composition, sources = selection.composition, selection.sources
-    calls = parts.pip_calls(composition)
-    packages = Stage(
-        base="full",
-        purpose="Install the user's Python packages in the full image.",
-        name="packages",
-        instructions=(Word("USER", "root"), *parts.pip(composition, calls)),
-    )
+    above_full = parts.trimmed(composition)
+    if calls := parts.pip_calls(composition):
+        packages = Stage(
+            base=above_full[-1].name if above_full else "full",
+            purpose="Install the user's Python packages in the full image.",
+            name="packages",
+            instructions=(Word("USER", "root"), *parts.pip(composition, calls)),
+        )
+        above_full.append(packages)
     return [
         parts.full(selection),
-        *([packages] if calls else []),
+        *above_full,
         Stage(
             base=str(sources["min"]),
             purpose="List the libraries and files of the base, and add the server's user to its accounts.",
             name="base-content",
             instructions=(Word("USER", "root"), parts.script("base.sh")),
         ),
-        _runtime(selection, "packages" if calls else "full"),
+        _runtime(selection, above_full[-1].name if above_full else "full"),
         *_clients(selection),
         _composed(selection, str(sources["min"])),
         parts.check(
-            composition,
+            selection,
             Copy(
                 sources=("/tritonbuild/runtime.list", "/tritonbuild/runtime.missing"),
                 target="/tritonbuild/",
@@ -93,7 +97,7 @@ def _clients(selection: Selection) -> list[Stage]:
 def _runtime(selection: Selection, base: str) -> Stage:
     composition = selection.composition
     folders = [c.directory for c in composition.components if c.directory]
-    opened = [*selection.opened(), *(name for c in composition.components for name in c.dlopen)]
+    opened = [*selection.opened(), *(name for c in composition.components for name in selection.opened_by(c))]
     added = [
         parts.component_copy(component, composition, parts.ROOT)
         for component in composition.components
@@ -113,7 +117,7 @@ def _runtime(selection: Selection, base: str) -> Stage:
                 *(f"name={name}" for name in dict.fromkeys(opened)),
                 *(f"file={path}" for path in selection.read_files()),
                 *(f"small={path}" for path in SMALL_FILES),
-                *(f"exclude={pattern}" for pattern in composition.exclude_libraries),
+                *(f"exclude={pattern}" for pattern in selection.excluded()),
             ),
         ),
     )

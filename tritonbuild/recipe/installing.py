@@ -4,6 +4,8 @@ Stages:
 
 `full`, `gpu-min`
     the full image; for CPU compositions that need files of it, the GPU flavor's min image.
+`trimmed`
+    on `full`, if extras of components are left out: removes their files.
 `extras`
     on `full`: collects files that not every full image has.
 `composed`
@@ -41,10 +43,11 @@ def stages(selection: Selection) -> list[Stage]:
     purpose = "The GPU flavor's min image, from which files come that the full image for CPU lacks."
     return [
         parts.full(selection),
+        *parts.trimmed(selection.composition),
         *([Stage(base=str(sources["gpu-min"]), purpose=purpose, name="gpu-min")] if "gpu-min" in sources else []),
         _extras(selection),
         _composed(selection, str(sources["min"])),
-        parts.check(selection.composition),
+        parts.check(selection),
         parts.last(selection),
     ]
 

@@ -26,9 +26,23 @@ def full(selection: Selection) -> Stage:
     return Stage(base=str(selection.sources["full"]), purpose=purpose, name="full")
 
 
-def copy_from_full(path: str, owner: str) -> Copy:
+def copy_from_full(path: str, owner: str, stage: str = "full") -> Copy:
     """Return the instruction that copies a folder or file of the full image to the same path."""
-    return Copy(sources=(path,), target=path, from_stage="full", chown=owner)
+    return Copy(sources=(path,), target=path, from_stage=stage, chown=owner)
+
+
+def trimmed(composition: Composition) -> list[Stage]:
+    """Return the stage that removes the files of extras that are not chosen from full; none if there are no such."""
+    files = [f"{one.directory}={file}" for one in composition.components for file in _left_out(one)]
+    if not files:
+        return []
+    instructions = (Word("USER", "root"), script("trim.sh", *files))
+    purpose = "Remove the files of extras that are left out from the full image."
+    return [Stage(base="full", purpose=purpose, name="trimmed", instructions=instructions)]
+
+
+def _left_out(component: Component) -> list[str]:
+    return [file for extra in component.left_out for file in extra.files]
 
 
 def component_copy(component: Component, composition: Composition, owner: str) -> Copy:
@@ -36,7 +50,7 @@ def component_copy(component: Component, composition: Composition, owner: str) -
     target = f"{SERVER}/{component.directory}"
     if composition.is_user_folder(component):
         return Copy(sources=(f"{component.directory}/",), target=f"{target}/", chown=owner)
-    return copy_from_full(target, owner)
+    return copy_from_full(target, owner, "trimmed" if _left_out(component) else "full")
 
 
 def server(selection: Selection, owner: str, *, headers: bool) -> list[Instruction]:
@@ -82,9 +96,13 @@ def pip(composition: Composition, calls: list[list[str]]) -> list[Instruction]:
     return [*files, script("pip.sh", *words)]
 
 
-def check(composition: Composition, *before: Instruction) -> Stage:
+def check(selection: Selection, *before: Instruction) -> Stage:
     """Return the stage that renews the loader's cache and fails the build if a library is missing."""
-    run = script("check.sh", *composition.exempt_libraries)
+    run = script(
+        "check.sh",
+        *(f"exempt={pattern}" for pattern in selection.composition.exempt_libraries),
+        *(f"absent={one.folder}={one.pattern}={one.part}" for one in selection.absent()),
+    )
     purpose = "Renew the loader's cache, and fail the build if a library is missing."
     return Stage(base="composed", purpose=purpose, name="check", instructions=(Word("USER", "root"), *before, run))
 

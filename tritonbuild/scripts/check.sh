@@ -1,7 +1,8 @@
 # Runs in the composed image: renews the loader's cache, then looks for missing libraries.
-# Arguments: names of libraries (shell patterns) that may be missing. /tritonbuild/NAME.list has the paths of the files
-# that were copied beside the server, and NAME.missing the libraries that their source image lacks too: a line
-# "LIBRARY<tab>PATH" for each. In both, \001 stands for a line break in a path.
+# Arguments: exempt=PATTERN for libraries that may be missing; absent=FOLDER=PATTERN=PART for libraries that are left out
+# with a part of the image, of a component's folder or, if FOLDER is empty, of others. /tritonbuild/NAME.list has the paths
+# of the files that were copied beside the server, and NAME.missing the libraries that their source image lacks too: a
+# line "LIBRARY<tab>PATH" for each. In both, \001 stands for a line break in a path.
 set -eu
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 ldconfig
@@ -55,6 +56,33 @@ in_package() {
     find "$folder" ! -type d -name "$1" | head -n 1
 }
 
+# Prints the part of the image with which the library $1, which the file $2 needs, is left out of the file's component; if
+# $2 is empty, of other folders. The arguments of the script follow.
+left_out() (
+    name=$1 file=$2
+    shift 2
+    for argument; do
+        case $argument in
+            absent=*) ;;
+            *) continue ;;
+        esac
+        rest=${argument#*=}
+        folder=${rest%%=*} rest=${rest#*=}
+        pattern=${rest%%=*}
+        [ "${file:+1}" = "${folder:+1}" ] || continue
+        case $file in
+            "${folder:+$folder/}"*) ;;
+            *) continue ;;
+        esac
+        case $name in
+            $pattern)
+                printf '%s\n' "${rest#*=}"
+                return
+                ;;
+        esac
+    done
+)
+
 say() { printf 'tritonbuild: %s\n' "$1" >&2; }
 
 failed=0 old=0
@@ -64,11 +92,22 @@ while IFS=$tab read -r name file; do
         # The driver's libraries come from the host, with the GPU.
         libcuda.so* | libcudadebugger.so* | libnvidia-* | libnvcuvid.so* | libnvoptix.so*) continue ;;
     esac
-    for pattern; do
-        case $name in
-            $pattern) continue 2 ;;
+    for argument; do
+        pattern=${argument#*=}
+        case $argument in
+            exempt=*)
+                case $name in
+                    $pattern) continue 2 ;;
+                esac
+                ;;
         esac
     done
+    part=$(left_out "$name" "$file" "$@")
+    if [ -n "$part" ]; then
+        say "$file needs $name, which is left out: add $part"
+        failed=1
+        continue
+    fi
     if grep -qxF -e "$name$tab$file" /tritonbuild/excused; then
         say "$file needs $name, which the full image lacks too"
         continue
@@ -83,7 +122,8 @@ while IFS=$tab read -r name file; do
             ;;
         GLIBC_*) old=1 ;;
     esac
-    say "$file needs $name, which the composed image does not have"
+    part=$(left_out "$name" '' "$@")
+    say "$file needs $name, which ${part:+is left out: add }${part:-the composed image does not have}"
     failed=1
 done < /tritonbuild/missing
 if [ $old = 1 ]; then say 'use a full image whose base is as old as the base image'; fi
