@@ -407,3 +407,58 @@ def test_a_plan_that_fails_when_writing_has_begun(bench: Bench, faulty: Proxy, t
     ended = [path for method, path, _ in faulty.log if method == "PUT"]
     assert all(base.digest.partition(":")[2] in path for path in ended), ended
     assert leftovers(bench.cache) == []
+
+
+def with_diff_ids(bench: Bench, name: str, diff_ids: list[str]) -> str:
+    """Write an image like one of the small ones, with other diff IDs; return its name."""
+    layout = bench.folder / "diff-ids"
+    subprocess.run(["cp", "-r", bench.layout, layout], check=True)
+    manifest = oci.read_json(layout, tiny.digests(layout)[name])
+    config = oci.read_json(layout, manifest["config"]["digest"])
+    config["rootfs"]["diff_ids"] = diff_ids
+    digest = oci.put(layout, {**manifest, "config": oci.put(layout, config, oci.CONFIG_TYPE)}, oci.MANIFEST_TYPE)
+    return f"oci:{layout}@{digest['digest']}"
+
+
+@pytest.mark.parametrize("warm", [False, True], ids=["read", "indexed"])
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+def test_a_base_with_a_wrong_diff_id(algorithm: str, warm: bool, bench: Bench) -> None:
+    """The result would take it over; an index from a build with the right one shows it too."""
+    zeros = "0" * (64 if algorithm == "sha256" else 128)
+    base = with_diff_ids(bench, tiny.BASE, [f"{algorithm}:{zeros}"])
+    out = bench.folder / "out"
+    if warm:
+        good = bench.run(bench.request("a"), f"--output=type=oci-layout,dest={bench.folder / 'good'}")
+        assert good.code == 0, good.err
+    done = bench.run(tiny.request(bench.full, base, "a"), f"--output=type=oci-layout,dest={out}")
+    assert done.code == 1
+    assert f"error: {base} is damaged: the diff ID of its layer sha256:" in done.err
+    assert f"not {algorithm}:{zeros}" in done.err
+    assert not (out / "index.json").exists()
+
+
+def test_a_layer_of_full_that_is_the_base_later(bench: Bench) -> None:
+    """The index of such a layer has no diff ID at first; it is read again then."""
+    config = oci.read_json(bench.layout, tiny.digests(bench.layout)[tiny.FULL])["config"]
+    diff_ids = oci.read_json(bench.layout, config["digest"])["rootfs"]["diff_ids"]
+    outputs = [f"--output=type=oci-layout,dest={bench.folder / name}" for name in ("one", "two", "three")]
+    assert bench.run(bench.request("a"), outputs[0]).code == 0
+    done = bench.run(tiny.request(bench.full, bench.full, "a"), outputs[1])
+    assert done.code == 0, done.err
+    assert done.err.count("] read sha256:") == 1
+    wrong = with_diff_ids(bench, tiny.FULL, [diff_ids[0], f"sha256:{'1' * 64}"])
+    done = bench.run(tiny.request(bench.full, wrong, "a"), outputs[2])
+    assert (done.code, f"is {diff_ids[1]}, not sha256:1111" in done.err) == (1, True), done.err
+
+
+def test_diff_ids_of_full_are_not_taken_over(bench: Bench) -> None:
+    full = with_diff_ids(bench, tiny.FULL, [f"sha256:{'0' * 64}"] * 2)
+    done = bench.run(tiny.request(full, bench.base, "a"), f"--output=type=oci-layout,dest={bench.folder / 'out'}")
+    assert done.code == 0, done.err
+
+
+@pytest.mark.parametrize("diff_id", ["../../x", "sha256:", "sha256:xyz", "md5:0", ""])
+def test_a_diff_id_that_is_no_digest(diff_id: str, bench: Bench) -> None:
+    base = with_diff_ids(bench, tiny.BASE, [diff_id])
+    done = bench.run(tiny.request(bench.full, base, "a"), f"--output=type=oci-layout,dest={bench.folder / 'out'}")
+    assert (done.code, f"rootfs.diff_ids has {diff_id!r}, which is not a digest" in done.err) == (1, True), done.err

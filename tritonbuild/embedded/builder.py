@@ -19,7 +19,7 @@ from tritonbuild.layers.layerindex import LayerIndex
 from tritonbuild.layers.reading import Layer
 from tritonbuild.layers.writing import GZIP, Written
 from tritonbuild.oci import images
-from tritonbuild.oci.descriptors import Descriptor
+from tritonbuild.oci.descriptors import Descriptor, broken
 from tritonbuild.oci.images import SourceImage
 from tritonbuild.oci.registry import Registries
 from tritonbuild.oci.targets import Image, Target
@@ -108,7 +108,7 @@ class Builder:
         begun: Begun | None = None,
     ) -> ImagePlan:
         """Return the plan of the image; index the layers that have no index yet."""
-        indexed = self._indexed([full, base])
+        indexed = self._indexed(full, base)
         sources = self._source(full, indexed), self._source(base, indexed)
         return plan(request, *sources, context=self.context, scratch=self.scratch, created=created, begun=begun)
 
@@ -116,24 +116,42 @@ class Builder:
         layers = [Layer(blob=blob, origin=image.origin, index=indexed[blob.digest]) for blob in image.layers]
         return Source(view=View(layers), env=image.env, labels=image.labels, created=image.created)
 
-    def _indexed(self, sources: Sequence[SourceImage]) -> dict[str, LayerIndex]:
-        wanted = {blob.digest: (blob, image) for image in sources for blob in image.layers}
-        indexed = {digest: found for digest in wanted if (found := self.cache.index(digest))}
+    def _indexed(self, full: SourceImage, base: SourceImage) -> dict[str, LayerIndex]:
+        """Return the indexes of all layers by digest, those of the base verified against its diff IDs.
+
+        Raises:
+            TritonBuildError: A layer of the base has another diff ID than its configuration says.
+        """
+        wanted = {blob.digest: (blob, image) for image in (full, base) for blob in image.layers}
+        diff_ids = dict(zip((blob.digest for blob in base.layers), base.diff_ids, strict=True))
+        indexed = {digest: found for digest in wanted if (found := self._known(digest, diff_ids.get(digest, "")))}
         todo = sorted((one for digest, one in wanted.items() if digest not in indexed), key=lambda one: -one[0].size)
         if todo:
             self._report(f"reading {len(todo)} layers, {sum(blob.size for blob, _ in todo) >> 20} MiB")
         with pool(CORES) as readers:
-            for found in results([readers.submit(self._index, blob, image) for blob, image in todo]):
+            running = [readers.submit(self._index, blob, image, diff_ids.get(blob.digest, "")) for blob, image in todo]
+            for found in results(running):
                 indexed[found.digest] = found
+        for blob, diff_id in zip(base.layers, base.diff_ids, strict=True):
+            if indexed[blob.digest].diff_id != diff_id:
+                why = f"the diff ID of its layer {blob.digest[:19]} is {indexed[blob.digest].diff_id}, not {diff_id}"
+                raise broken(base.name, why)
         return indexed
 
-    def _index(self, blob: Descriptor, image: SourceImage) -> LayerIndex:
+    def _known(self, digest: str, diff_id: str) -> LayerIndex | None:
+        """Return the index of a layer in the cache, unless it lacks a diff ID of the algorithm of *diff_id*."""
+        found = self.cache.index(digest)
+        algorithm = diff_id.partition(":")[0]
+        return found if found is not None and found.diff_id.startswith(algorithm) else None
+
+    def _index(self, blob: Descriptor, image: SourceImage, diff_id: str) -> LayerIndex:
         with self.cache.alone(blob.digest.replace(":", "-")):
-            known = self.cache.index(blob.digest)
+            known = self._known(blob.digest, diff_id)
             if known is not None:
                 return known
             what = f"layer {blob.digest[:19]} of {image.name}"
-            found, late = indexing.index_layer(blob, image.origin.read(blob, 0, blob.size), what=what)
+            content, algorithm = image.origin.read(blob, 0, blob.size), diff_id.partition(":")[0]
+            found, late = indexing.index_layer(blob, content, what=what, diff_algorithm=algorithm)
             if late:
                 found = reading.complete(Layer(blob=blob, origin=image.origin, index=found), late)
             self.cache.keep_index(found)

@@ -19,7 +19,7 @@ from tritonbuild.layers.inflate import ERRORS
 from tritonbuild.layers.layerindex import GRAIN, NUMBERS, FolderSums, LayerIndex
 from tritonbuild.oci.descriptors import broken, from_json
 
-_VERSION: Final = 9
+_VERSION: Final = 10
 """The version of the file; `LAYER_FORMAT` is beside it, because an index holds digests of layers yet to be written."""
 
 _MAGIC: Final = b"tritonbuild layer index %d, layers %d\n" % (_VERSION, LAYER_FORMAT)
@@ -71,6 +71,7 @@ def to_bytes(index: LayerIndex) -> bytes:
         "digest": index.digest,
         "blob_size": index.blob_size,
         "size": index.size,
+        "diff_id": index.diff_id,
         "compression": index.compression,
         "kinds": index.kinds,
         "targets": index.targets,
@@ -126,6 +127,7 @@ def _index(plain: bytes, what: str) -> LayerIndex:
         digest=head["digest"],
         blob_size=head["blob_size"],
         size=head["size"],
+        diff_id=head["diff_id"],
         compression=head["compression"],
         grains=grains,
         points=points,
@@ -149,8 +151,9 @@ def _elf_row(row: list[Any]) -> list[Any]:
 
 def _is_consistent(index: LayerIndex) -> bool:
     """Whether the columns are equally long and the positions are inside the blob."""
+    texts = (index.digest, index.diff_id, index.compression, index.kinds, *index.targets.values())
     return (
-        all(isinstance(text, str) for text in (index.digest, index.compression, index.kinds, *index.targets.values()))
+        all(isinstance(text, str) for text in texts)
         and {len(index.paths), *map(len, index.numbers.values())} == {len(index)}
         and len(index.grains) == -(-index.blob_size // GRAIN) * 32
         and all(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -162,13 +163,16 @@ def _even(chunks: Iterable[bytes]) -> Iterator[bytes]:
         yield b"".join(held)
 
 
-def index_layer(blob: Descriptor, chunks: Iterable[bytes], *, what: str) -> tuple[LayerIndex, tuple[int, ...]]:
+def index_layer(
+    blob: Descriptor, chunks: Iterable[bytes], *, what: str, diff_algorithm: str = ""
+) -> tuple[LayerIndex, tuple[int, ...]]:
     """Read a layer to its end and index it. A blob without bytes is a layer without entries.
 
     Args:
         blob: The descriptor that the bytes must match.
         chunks: The bytes of the blob, in pieces of any size.
         what: The name of the layer in messages.
+        diff_algorithm: The algorithm of the diff ID to compute; none is computed by default, to save time.
 
     Returns:
         The index, and the numbers of ELF files whose metadata `reading.complete` has to add.
@@ -182,6 +186,7 @@ def index_layer(blob: Descriptor, chunks: Iterable[bytes], *, what: str) -> tupl
     kind = ""
     unpack: Gzip | Zstd | Plain = Plain()
     points: _Points | None = None
+    diff = hashlib.new(diff_algorithm) if diff_algorithm else None
     size = position = 0
     stream = ahead(_even(_hashed(verified(chunks, blob, what=what), grains)))
     try:
@@ -195,6 +200,8 @@ def index_layer(blob: Descriptor, chunks: Iterable[bytes], *, what: str) -> tupl
                 size += len(piece)
                 if size > _LARGEST and size > _MOST_EXPANSION * blob.size:
                     raise broken(what, f"it unpacks to more than {_MOST_EXPANSION} times its size")
+                if diff is not None:
+                    diff.update(piece)
                 scanner.feed(piece)
             position += len(chunk)
         folders = sums.close()
@@ -208,6 +215,7 @@ def index_layer(blob: Descriptor, chunks: Iterable[bytes], *, what: str) -> tupl
         digest=blob.digest,
         blob_size=blob.size,
         size=size,
+        diff_id=f"{diff_algorithm}:{diff.hexdigest()}" if diff is not None else "",
         compression=kind,
         grains=grains.digests(),
         points=tuple(points.found) if points else (),

@@ -50,6 +50,7 @@ class LayerIndex:
         digest: Digest of the blob.
         blob_size: Bytes of the blob.
         size: Bytes of the uncompressed layer.
+        diff_id: Digest of the uncompressed layer; empty if it was not computed.
         compression: "gzip", "zstd" or empty.
         grains: BLAKE3 digests of every `GRAIN` bytes of the blob, concatenated.
         points: Restart points, in order.
@@ -67,6 +68,7 @@ class LayerIndex:
     digest: str
     blob_size: int
     size: int
+    diff_id: str
     compression: str
     grains: bytes
     points: tuple[Point, ...] = attrs.field(repr=False)
@@ -151,7 +153,13 @@ class Columns:
             elves: Number of an entry -> its ELF metadata.
             known: Other fields of `LayerIndex`; without them it is the index of a layer that has no blob.
         """
-        nothing = {"digest": "", "blob_size": 0, "size": 0, "compression": "", "grains": b"", "points": ()}
+        nothing: dict[str, Any] = {
+            **dict.fromkeys(("digest", "diff_id", "compression"), ""),
+            **dict.fromkeys(("blob_size", "size"), 0),
+            "grains": b"",
+            "points": (),
+            "contents": {},
+        }
         return LayerIndex(
             paths=self.paths,
             kinds="".join(self.kinds),
@@ -159,5 +167,5 @@ class Columns:
             numbers=self.numbers,
             elves=elves,
             attributes=self.attributes,
-            **{**nothing, "contents": {}, **known},
+            **{**nothing, **known},
         )
