@@ -8,20 +8,20 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
 
 import attrs
 
 import tritonbuild
+from tests.corpus.outcome import Outcome, Tree
+from tests.corpus.planner import ENVIRONMENT, planned
 
 SCRIPTS = Path(tritonbuild.__file__).parent / "scripts"
 PROGRAMS = (
     *("awk", "bash", "cat", "chmod", "chown", "comm", "cp", "cut", "find", "grep", "head", "ldconfig", "ldd", "ls"),
-    *("mkdir", "mktemp", "readlink", "rm", "sed", "sh", "sort", "stat", "touch", "tr", "xargs"),
+    *("mkdir", "mktemp", "od", "readlink", "rm", "sed", "sh", "sort", "stat", "tail", "touch", "tr", "xargs"),
 )
-Tree: TypeAlias = dict[str, bytes | str]
-"""Files by path: the content of each, or as a text the target of a symbolic link."""
-ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+CONFIGURED = "etc/ld.so.conf.d/tritonbuild.conf"
+NAMED = re.compile("tritonbuild: (.*) names (.*), which is brought\n")
 
 
 def plant(root: Path, tree: Tree) -> None:
@@ -73,23 +73,6 @@ def run(root: Path, script: str, *arguments: str, env: Mapping[str, str]) -> sub
 
 
 @attrs.frozen(kw_only=True)
-class Outcome:
-    """The result of a build's scripts.
-
-    Attributes:
-        files: The canonical paths of the files that the runtime adds; names of folders are left out.
-        links: The targets of the links among them.
-        messages: The lines of the check.
-        passed: Whether the check passed.
-    """
-
-    files: frozenset[str]
-    links: Mapping[str, str]
-    messages: tuple[str, ...]
-    passed: bool
-
-
-@attrs.frozen(kw_only=True)
 class Build:
     """The stages of a build, each in a folder."""
 
@@ -117,7 +100,7 @@ class Build:
         left_out: Sequence[str] = (),
         checked: Sequence[str] = (),
     ) -> Outcome:
-        """Run the scripts of the `copy` runtime on *base* and on *full*, which has the files of *base* too.
+        """Compose *base* and *full*, which has the files of *base* too, with the scripts and with the embedded planner.
 
         The composed image has the environment of neither.
 
@@ -128,20 +111,43 @@ class Build:
             full_env: The environment of the full image.
             base_env: The environment of the base image.
             left_out: Arguments of `trim.sh`, which is run if there are any.
-            checked: Arguments of `check.sh`.
+            checked: Arguments of `check.sh`. With these or *left_out*, only the scripts run.
+
+        Returns:
+            The outcome of the scripts, which that of the planner equals.
         """
+        arguments = [*arguments]
+        if left_out or checked:
+            return self.scripted(base, full, arguments, full_env or {}, base_env or {}, left_out, checked)
+        outcome = self.scripted(base, full, arguments, full_env or {}, base_env or {})
+        other = planned(self.template, base, full, arguments, full_env or {}, base_env or {})
+        differences = outcome.differences(other)
+        assert not differences, differences
+        return outcome
+
+    def scripted(  # noqa: PLR0917 - as `compose` takes them
+        self,
+        base: Tree,
+        full: Tree,
+        arguments: Iterable[str],
+        full_env: Mapping[str, str],
+        base_env: Mapping[str, str],
+        left_out: Sequence[str] = (),
+        checked: Sequence[str] = (),
+    ) -> Outcome:
+        """Run the scripts of the `copy` runtime."""
         below, above, composed = (self.root(name) for name in ("base", "full", "composed"))
         for root in (below, above, composed):
             plant(root, base)
         plant(above, full)
-        done = run(below, "base.sh", env=base_env or {})
+        done = run(below, "base.sh", env=base_env)
         assert done.returncode == 0, done.stderr
         subprocess.run(["ldconfig", "-r", str(above)], check=True)
         shutil.copytree(below / "tritonbuild", above / "tritonbuild" / "base")
         if left_out:
             done = run(above, "trim.sh", *left_out, env={})
             assert done.returncode == 0, done.stderr
-        done = run(above, "runtime.sh", *arguments, env=full_env or {})
+        done = run(above, "runtime.sh", *arguments, env=full_env)
         assert done.returncode == 0, done.stderr
         runtime = above / "tritonbuild" / "runtime"
         files = {
@@ -152,10 +158,14 @@ class Build:
         (composed / "tritonbuild").mkdir()
         for kind in ("list", "missing"):
             shutil.copy(above / "tritonbuild" / f"runtime.{kind}", composed / "tritonbuild")
+        named = [(name, os.path.realpath(f"{above}{file}")) for file, name in NAMED.findall(done.stderr)]
         done = run(composed, "check.sh", *checked, env={})
+        folders = (runtime / CONFIGURED).read_text().splitlines() if (runtime / CONFIGURED).exists() else ()
         return Outcome(
             files=frozenset(name for name in files if not name.startswith("etc/ld.so.conf.d/")),
             links={name: str(path.readlink()) for name, path in files.items() if path.is_symlink()},
+            folders=frozenset(folders),
+            opened=frozenset((name, file.removeprefix(str(above)).replace("\1", "\n")) for name, file in named),
             messages=tuple(done.stderr.split("tritonbuild: ")[1:]),
             passed=done.returncode == 0,
         )

@@ -1,4 +1,4 @@
-"""The root file system that the trees are laid over."""
+"""The root file system that the trees are laid over, and the server in each of them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.corpus.chroot import Build, base_root
+from tests.corpus.outcome import Tree
+from tests.tiny.elves import Compiler
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +22,11 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def build(template: Path, tmp_path: Path) -> Build:
     return Build(folder=tmp_path, template=template)
+
+
+@pytest.fixture
+def server(compiler: Compiler) -> Tree:
+    return {
+        "opt/tritonserver/bin/tritonserver": compiler("tritonserver"),
+        "opt/tritonserver/lib/libtritonserver.so": compiler("libtritonserver.so"),
+    }

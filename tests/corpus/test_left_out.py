@@ -10,7 +10,8 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tests.corpus.chroot import Build, Tree, base_root, run
+from tests.corpus.chroot import Build, base_root, run
+from tests.corpus.outcome import Tree
 from tests.replica import layers
 from tests.tiny.bench import Bench
 from tests.tiny.elves import LIBRARIES, Compiler, base_tree, files, sources

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.corpus.chroot import Build, Tree
+from tests.corpus.chroot import Build
+from tests.corpus.outcome import Tree
 from tests.replica import layers
 from tests.replica.layers import file, symlink
 from tests.tiny.bench import Bench

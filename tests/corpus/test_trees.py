@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.corpus.chroot import Build, Tree
+from tests.corpus.chroot import Build
+from tests.corpus.outcome import Tree
 from tests.tiny.elves import Compiler
 
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
@@ -28,14 +29,6 @@ ODD = (
     ),
     *("ä", " lead", "trail ", "a\tb", "#a", "~", "%s", "a:", "`a`", "&", "a=b", "?", "{a,b}", "\x7f"),
 )
-
-
-@pytest.fixture
-def server(compiler: Compiler) -> Tree:
-    return {
-        "opt/tritonserver/bin/tritonserver": compiler("tritonserver"),
-        "opt/tritonserver/lib/libtritonserver.so": compiler("libtritonserver.so"),
-    }
 
 
 @pytest.mark.parametrize("name", ODD)

@@ -13,7 +13,8 @@ from typing import Final
 
 import attrs
 
-from tritonbuild.embedded.runtime import OF_THE_DRIVER, SERVER_PATH, is_library, matches
+from tritonbuild.embedded.libraries import OF_THE_DRIVER, is_library, matches
+from tritonbuild.embedded.runtime import SERVER_PATH
 from tritonbuild.errors import BuildFailedError
 from tritonbuild.layers.entry import FILE, FOLDER
 from tritonbuild.layers.items import Item
@@ -60,10 +61,10 @@ def check(
         BuildFailedError: A library, or a version of its symbols, is missing.
     """
     missing: dict[Missing, None] = {}
-    for path, real in _programs(composed.view, items):
-        for lack in composed.closure(real).missing:
+    for path in _programs(composed.view, items):
+        for lack in composed.closure(path).missing:
             if not matches(lack.name, (*OF_THE_DRIVER, *exempt)):
-                missing[attrs.evolve(lack, file=f"/{path}")] = None
+                missing[lack] = None
     excused, faults = [], {}
     for lack in missing:
         inside = _left_out(lack, [one for one in absent if one.folder and lack.file.startswith(f"{one.folder}/")])
@@ -100,8 +101,7 @@ def _failed(faults: Mapping[Missing, AbsentLibraries | None]) -> BuildFailedErro
 
 def _excuse(lack: Missing, composed: View, full: Loader) -> str:
     """Return the reason why a missing library is no fault; empty if it is one."""
-    real = full.view.resolve(lack.file)
-    if real is not None and lack.name in {one.name for one in full.closure(real).missing}:
+    if lack.name in {one.name for one in full.closure(lack.file).missing}:
         return "which the full image lacks too"
     folder = _PACKAGE.match(lack.file.strip("/"))
     if folder is None or lack.is_version:
@@ -118,8 +118,8 @@ def _named(view: View, folder: str, name: str) -> str:
     return ""
 
 
-def _programs(composed: View, items: Mapping[str, Item]) -> Iterator[tuple[str, str]]:
-    """Yield the paths of new programs and libraries, each with its canonical path."""
+def _programs(composed: View, items: Mapping[str, Item]) -> Iterator[str]:
+    """Yield the paths of new programs and libraries, and of links to such files."""
     for path, item in items.items():
         if item.entry.kind == FOLDER:
             continue
@@ -127,4 +127,4 @@ def _programs(composed: View, items: Mapping[str, Item]) -> Iterator[tuple[str, 
         if is_library(path) or (item.entry.mode & 0o111 if in_server else "/bin/" in path):
             real = composed.resolve(path)
             if real is not None and composed.kind(real) == FILE:
-                yield path, real
+                yield path

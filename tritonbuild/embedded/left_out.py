@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Iterator
 
-from tritonbuild.embedded.runtime import matches
+from tritonbuild.embedded.libraries import matches
 from tritonbuild.layers.entry import FILE, WHITEOUT, Entry
 from tritonbuild.layers.items import Item, index_of
 from tritonbuild.layers.reading import Layer

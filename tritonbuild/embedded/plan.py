@@ -15,8 +15,9 @@ from tritonbuild import optional_parts
 from tritonbuild.embedded import composed_check, instructions, left_out
 from tritonbuild.embedded.additions import Context, canonical
 from tritonbuild.embedded.assembly import Assembly
+from tritonbuild.embedded.libraries import OpenedLibrary
 from tritonbuild.embedded.request import Request
-from tritonbuild.embedded.runtime import OpenedLibrary, Runtime
+from tritonbuild.embedded.runtime import Runtime
 from tritonbuild.errors import TritonBuildError
 from tritonbuild.layers.items import NewLayer
 from tritonbuild.rootfs import accounts, ldcache
@@ -212,7 +213,7 @@ def _finish(sources: _Sources) -> ImagePlan:
     configured = "".join(f"{folder}\n" for folder in sorted(sources.runtime.configured)).encode()
     extra = {CONFIGURED: configured} if configured else {}
     composed = assembly.composed()
-    loader = _loader(composed, sources.machine, env, extra, folder=f"{SERVER}/lib")
+    loader = _loader(composed, sources.machine, {**base.env, **env}, extra, folder=f"{SERVER}/lib")
     excused = composed_check.check(
         loader, sources.runtime.loader, assembly.items, request.exempt, absent=request.absent()
     )

@@ -10,8 +10,7 @@ import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-import attrs
-
+from tritonbuild.embedded.libraries import OF_THE_BASE, OF_THE_DRIVER, OpenedLibrary, is_library, matches
 from tritonbuild.layers.entry import FILE, FOLDER, SYMLINK
 from tritonbuild.rootfs import interpreter
 from tritonbuild.rootfs.loader import Loader
@@ -21,48 +20,10 @@ from tritonbuild.wellknown import SERVER
 SERVER_PATH: Final = SERVER.strip("/")
 """The folder of the server as a path of a view."""
 
-OF_THE_BASE: Final = tuple(
-    f"{name}*"
-    for name in (
-        "ld-linux",
-        "libc.so.",
-        "libm.so.",
-        "libdl.so.",
-        "libpthread.so.",
-        "librt.so.",
-        "libresolv.so.",
-        "libutil.so.",
-    )
-)
-"""Libraries that are always the base's: the C library."""
-
-OF_THE_DRIVER: Final = ("libcuda.so*", "libcudadebugger.so*", "libnvidia-*", "libnvcuvid.so*", "libnvoptix.so*")
-"""Libraries of the GPU's driver, which the host provides."""
-
 _SMALL: Final = 4 << 20
 """The most bytes of a file or folder that is brought only if it is small."""
 
 _STANDARD: Final = ("/lib", "/usr/lib", "/lib/*-linux-gnu", "/usr/lib/*-linux-gnu")
-
-
-def matches(name: str, patterns: Iterable[str]) -> bool:
-    """Return whether the name of a library matches one of the shell patterns."""
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def is_library(path: str) -> bool:
-    """Return whether a file is named like a shared library."""
-    name = posixpath.basename(path)
-    return name.endswith(".so") or ".so." in name
-
-
-@attrs.frozen(kw_only=True)
-class OpenedLibrary:
-    """A library that is brought because *file* names it."""
-
-    name: str
-    path: str
-    file: str
 
 
 class Runtime:
@@ -115,7 +76,7 @@ class Runtime:
         """
         before = len(self.brought)
         candidates = [path for folder in folders for path in self._programs(folder)]
-        targets = self._followed(candidates)
+        self._follow(candidates)
         for path in candidates:
             if path.endswith(f"/{interpreter.STUB}"):
                 self._interpreter(path)
@@ -125,7 +86,7 @@ class Runtime:
             self._read(path, most=_SMALL)
         programs = [path for path in [*self.brought][before:] if is_library(path) or "/bin/" in path]
         libraries = self._opened(opened)
-        targets |= self._resolved([*programs, *(path for _, path in libraries)])
+        targets = self._loaded([*candidates, *programs, *(path for _, path in libraries)])
         targets |= self._python_files(folders, before)
         self._libraries(targets, libraries)
         return tuple([*self.brought][before:])
@@ -137,30 +98,26 @@ class Runtime:
         return {path for path in python if self.full.opened(path)}
 
     def _libraries(self, targets: Iterable[str], libraries: Iterable[tuple[str, str]]) -> None:
-        """Bring *libraries*, those that *targets* need and name, and those that these need and name in turn."""
+        """Bring *libraries*, those that *targets* need and name, and those that the brought ones need and name."""
         found = dict.fromkeys(libraries)
-        namers: dict[tuple[str, str], str] = {}
+        handled: set[tuple[str, str]] = set()
         seen: set[str] = set()
         waiting = sorted(targets)
         while waiting:
             seen.update(waiting)
-            more: set[str] = set()
-            for path in waiting:
-                if self.full.elf(path) is not None:
-                    found.update(dict.fromkeys(self.loader.closure(path).found.items()))
-                for name in self.full.opened(path):
-                    if name in self.known and not self._is_left_out(name):
-                        library = (name, self.known[name])
-                        namers.setdefault(library, path)
-                        found.setdefault(library)
-            for library in found:
-                if not self._is_left_out(library[0]):
-                    more |= self._resolved([library[1]])
-            waiting = sorted(more - seen)
-        for name, path in sorted(found):
-            if self._library(name, path) and (name, path) in namers:
-                at = f"/{self.full.resolve_folder(path)}"
-                self.named.append(OpenedLibrary(name=name, path=at, file=f"/{namers[name, path]}"))
+            closures = {path: self.loader.closure(path) for path in waiting}
+            for closure in closures.values():
+                found.update(dict.fromkeys(closure.found.items()))
+            for path, closure in closures.items():
+                linked = {*closure.found, *(one.name for one in closure.missing)}
+                for name in self.full.opened(self.full.resolve(path) or ""):
+                    library = (name, self.known.get(name, ""))
+                    if library[1] and library not in found and name not in linked and self._lacking(*library):
+                        found[library] = None
+                        self.named.append(OpenedLibrary(name=name, path=self._lacking(*library), file=f"/{path}"))
+            brought = [library[1] for library in sorted(found.keys() - handled) if self._library(*library)]
+            handled.update(found)
+            waiting = sorted(self._loaded(brought) - seen)
 
     def _is_left_out(self, name: str) -> bool:
         """Return whether a library is the base's or the driver's, or excluded."""
@@ -174,17 +131,29 @@ class Runtime:
             if kind == SYMLINK or (kind == FILE and (is_library(path) or self.full.entry(path).mode & 0o111)):
                 yield path
 
-    def _resolved(self, paths: Iterable[str]) -> set[str]:
-        """Return the canonical paths of those *paths* that exist."""
-        return {target for target in map(self.full.resolve, paths) if target is not None}
+    def _loaded(self, paths: Iterable[str]) -> set[str]:
+        """Return the files that *paths* lead to, each by its canonical path.
 
-    def _followed(self, candidates: Iterable[str]) -> set[str]:
-        """Return the canonical paths of *candidates*; bring those outside of the server's folder."""
+        A link in another folder than its file is returned too: the loader searches from the folder of the link.
+        """
+        files = set()
+        for path in paths:
+            target, link = self.full.resolve(path), self.full.resolve_folder(path)
+            if target is not None and link is not None:
+                files.add(target if posixpath.dirname(target) == posixpath.dirname(link) else link)
+        return files
+
+    def _follow(self, candidates: Iterable[str]) -> None:
+        """Bring the targets of *candidates* that are outside of the server's folder."""
         targets = dict.fromkeys(target for target in map(self.full.resolve, candidates) if target is not None)
         for target in targets:
-            if not target.startswith(f"{SERVER_PATH}/") and target not in self.base:
+            # A folder that holds the server is no part of a component.
+            if f"{target}/".startswith(f"{SERVER_PATH}/") or f"{SERVER_PATH}/".startswith(f"{target}/".lstrip("/")):
+                continue
+            if self.full.is_folder(target):
+                self._read(target)
+            elif target not in self.base:
                 self.bring(target)
-        return set(targets)
 
     def _read(self, path: str, *, most: int | None = None) -> None:
         """Bring a file or folder that is read at run time: what the base lacks of it, and of what its links lead to.
@@ -219,26 +188,29 @@ class Runtime:
         return target if target.startswith("/") else f"{posixpath.dirname(link)}/{target}"
 
     def _opened(self, patterns: Iterable[str]) -> list[tuple[str, str]]:
-        """Return name and path of the libraries in the loader's cache that match *patterns*."""
-        found: list[tuple[str, str]] = []
-        for pattern in patterns:
-            names: dict[str, str] = {}
-            for line in self.loader.baseline:
-                if fnmatch.fnmatchcase(line.name, pattern):
-                    names.setdefault(line.name, line.path)
-            found += names.items()
-        return found
+        """Return name and path of the libraries that the loader finds by name and that match *patterns*."""
+        return [
+            library
+            for pattern in patterns
+            for library in self.known.items()
+            if fnmatch.fnmatchcase(library[0], pattern)
+        ]
+
+    def _lacking(self, name: str, path: str) -> str:
+        """Return the canonical path of the library found as *name* at *path*; empty if it need not be brought."""
+        canonical = self.full.resolve_folder(path)
+        if canonical is None or self._is_left_out(name) or f"{canonical}/".startswith(f"{SERVER_PATH}/"):
+            return ""
+        if name in self.sonames or (canonical in self.base and not self.base.is_folder(canonical)):
+            return ""
+        return f"/{canonical}"
 
     def _library(self, name: str, path: str) -> bool:
-        """Bring a library that was found as *name* at *path*, unless the base or the server has it."""
-        canonical = self.full.resolve_folder(path)
-        if canonical is None or self._is_left_out(name):
+        """Bring the library that was found as *name* at *path*, unless the base or the server has it."""
+        canonical = self._lacking(name, path)
+        if not canonical:
             return False
-        folder = posixpath.dirname(canonical)
-        if folder == SERVER_PATH or folder.startswith(f"{SERVER_PATH}/"):
-            return False
-        if name in self.sonames or (canonical in self.base and not self.base.is_folder(canonical)):
-            return False
+        folder = posixpath.dirname(canonical).strip("/")
         self.bring(path)
         if not matches(f"/{folder}", _STANDARD) and (
             path in self.cached or posixpath.dirname(path) in self.loader.library_path

@@ -15,6 +15,7 @@ from typing import Final
 import attrs
 
 from tritonbuild.layers.elf import Elf
+from tritonbuild.layers.entry import FILE
 from tritonbuild.rootfs import ldcache
 from tritonbuild.rootfs.view import View
 
@@ -35,7 +36,6 @@ class Missing:
 class _Loaded:
     path: str
     """The path as it was found, with a leading slash."""
-    real: str
     elf: Elf
     by: _Loaded | None
     """The object that needs it."""
@@ -89,22 +89,25 @@ class Loader:
         for folder in self.library_path:
             real = self.view.resolve(folder)
             for name in self.view.names(real) if real is not None else ():
-                if ".so" in name:
+                target = self.view.resolve(f"{folder}/{name}") if ".so" in name else None
+                if target is not None and self.view.kind(target) == FILE:
                     known.setdefault(name, f"{folder}/{name}")
         for line in self.baseline:
             known.setdefault(line.name, line.path)
         return known
 
     def closure(self, path: str) -> Closure:
-        """Return the libraries of the file *path* (canonical, without leading slash)."""
-        elf = self.view.elf(path)
-        if elf is None or not elf.dynamic:
+        """Return the libraries of the file that is loaded as *path*, which may be a link to it."""
+        real = self.view.resolve(path)
+        elf = self.view.elf(real) if real is not None else None
+        if real is None or elf is None or not elf.dynamic:
             return Closure({}, ())
-        start = _Loaded(f"/{path}", path, elf, None)
+        path = path.strip("/")
+        start = _Loaded(f"/{path}", elf, None)
         found: dict[str, str] = {}
         missing: dict[tuple[str, str], Missing] = {}
         by_name: dict[str, _Loaded] = {elf.soname: start} if elf.soname else {}
-        by_path: dict[str, _Loaded] = {path: start}
+        by_path: dict[str, _Loaded] = {real: start}
         waiting = [start]
         # The list grows while it is read.
         for one in waiting:
@@ -117,10 +120,10 @@ class Loader:
                 if answer is None:
                     missing.setdefault((one.path, name), Missing(file=f"/{path}", name=name))
                     continue
-                at, real, library = answer
-                loaded = by_path.get(real)
+                at, target, library = answer
+                loaded = by_path.get(target)
                 if loaded is None:
-                    loaded = by_path[real] = _Loaded(at, real, library, one)
+                    loaded = by_path[target] = _Loaded(at, library, one)
                     waiting.append(loaded)
                 by_name[name] = loaded
                 if library.soname:
@@ -169,7 +172,7 @@ class Loader:
         return path, real, library
 
     def _expand(self, written: str, by: _Loaded) -> tuple[str, ...]:
-        key = (written, posixpath.dirname(by.real), by.elf.machine)
+        key = (written, posixpath.dirname(by.path), by.elf.machine)
         if key not in self._expanded:
             folders = (self._token(folder, by) for folder in written.split(":"))
             self._expanded[key] = tuple(folder for folder in folders if folder.startswith("/"))
@@ -178,7 +181,8 @@ class Loader:
     def _token(self, text: str, by: _Loaded) -> str:
         multiarch = ldcache.MULTIARCH.get(by.elf.machine)
         values = {
-            "ORIGIN": f"/{posixpath.dirname(by.real)}",
+            # The loader resolves no link here.
+            "ORIGIN": posixpath.dirname(by.path),
             "LIB": f"lib/{multiarch}" if multiarch else "lib64",
             "PLATFORM": _PLATFORMS.get(by.elf.machine, ""),
         }

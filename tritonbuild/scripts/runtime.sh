@@ -24,6 +24,7 @@ mkdir -p $out
 newline='
 '
 mark=$(printf '\001')
+tab=$(printf '\t')
 : > $out.list
 : > $out.missing
 # The server finds its libraries by run paths; clients need the loader's configuration.
@@ -135,8 +136,9 @@ elf_files() {
     nuls | xargs -0 -r grep -l -s -Z -m 1 "^$(printf '\177')ELF" | lines || true
 }
 
-# Asks the loader about the ELF files named on standard input: appends "NAME PATH" to $work/needed for every library that
-# they lead to, and "NAME<tab>PATH" to $out.missing for every library that a file of that path does not find.
+# Asks the loader about the ELF files named on standard input. Appends "NAME<tab>PATH" to $work/needed for every library that
+# they lead to, "NAME<tab>FILE" to $work/linked for every name of a library that a file leads to, and the same to
+# $out.missing if the file does not find it.
 # ldd prints the path of each file before its libraries when it has more than one argument.
 ask_loader() {
     cat > $work/asked
@@ -148,7 +150,11 @@ ask_loader() {
             ldd "$path" 2>&1 || true
         done
     } > $work/answer
-    sed -n 's/^\t\(.*\) => \(\/.*\) (0x[0-9a-f]*)$/\1 \2/p' $work/answer | sort -u >> $work/needed
+    sed -n 's/^\t\(.*\) => \(\/.*\) (0x[0-9a-f]*)$/\1\t\2/p' $work/answer | sort -u >> $work/needed
+    awk '
+        /^[^\t].*:$/ { file = substr($0, 1, length($0) - 1); next }
+        /^\t.* => / { name = substr($0, 2); sub(/ => .*/, "", name); print name "\t" file }
+    ' $work/answer >> $work/linked
     awk '
         BEGIN { FS = "\t" }
         /^[^\t].*:$/ { file = substr($0, 1, length($0) - 1); next }
@@ -158,6 +164,65 @@ ask_loader() {
             sub(/^.*: error while loading shared libraries: /, ""); sub(/: .*/, ""); sub(/^.*\//, ""); print $0 "\t" file
         }
     ' $work/answer | sort -u >> $out.missing
+}
+
+# Prints the small Python files among those named on standard input that open libraries.
+opening_python() {
+    nuls | xargs -0 -r sh -c 'find "$@" -prune -type f -name "*.py" -size -1048577c -print0' find |
+        xargs -0 -r grep -l -s -Z -E 'ctypes|dlopen|CDLL' | lines || true
+}
+
+# Prints "NAME<tab>FILE" for every name of a library that the files named on standard input hold as a string.
+names_in() {
+    { nuls | xargs -0 -r grep -a -z -Z -o -H -E '[[:alnum:]_+.%-]*\.so[[:alnum:]_+.%-]*' || true; } | lines | awk '
+        NR % 2 { file = $0; next }
+        length($0) <= 128 && /^lib[^%]+\.so(\.[0-9]+)*$/ { print $0 "\t" file }
+    ' | sort -u
+}
+
+# Prints DT_SONAME and each DT_NEEDED of the 64-bit ELF file $1.
+dynamic_names() {
+    local file=$1 table dynamic
+    table=$(od -A n -v -t u8 -j 32 -N 8 "$file" | tr -d ' ')
+    od -A n -v -t u2 -j 56 -N 2 "$file" | while read -r count; do
+        od -A n -v -t u8 -w56 -j "$table" -N $((count * 56)) "$file"
+    done | awk '{ print $1 % 4294967296, $2, $3, $5 }' > $work/segments
+    dynamic=$(awk '$1 == 2 { print "-j", $2, "-N", $4; exit }' $work/segments)
+    [ -n "$dynamic" ] || return 0
+    # shellcheck disable=SC2086 - two options
+    od -A n -v -t u8 -w16 $dynamic "$file" | awk '
+        FILENAME == ARGV[1] { if ($1 == 1) { start[++n] = $3; size[n] = $4; offset[n] = $2 } next }
+        $1 == 0 { exit }
+        $1 == 5 { strings = $2 }
+        $1 == 1 || $1 == 14 { names[++m] = $2 }
+        END {
+            for (i = 1; i <= n; i++)
+                if (start[i] <= strings && strings < start[i] + size[i])
+                    for (j = 1; j <= m; j++) printf "%.0f\n", strings - start[i] + offset[i] + names[j] + 1
+        }
+    ' $work/segments - | while read -r byte; do
+        tail -c "+$byte" "$file" | head -c 256 | tr '\000' '\n' | head -n 1
+    done
+}
+
+# Tells whether the library $1 that is found at $2 has to be brought; sets $folder to the canonical path of its folder.
+is_lacking() {
+    local pattern
+    case $1 in
+        # The C library is the base's; the driver's libraries come from the host.
+        ld-linux* | libc.so.* | libm.so.* | libdl.so.* | libpthread.so.* | librt.so.* | libresolv.so.* | libutil.so.*) return 1 ;;
+        libcuda.so* | libcudadebugger.so* | libnvidia-* | libnvcuvid.so* | libnvoptix.so*) return 1 ;;
+    esac
+    while read -r pattern; do
+        case $1 in
+            $pattern) return 1 ;;
+        esac
+    done < $work/excluded
+    folder_of "$2" || return 1
+    case $folder in
+        $server | $server/*) return 1 ;;
+    esac
+    ! grep -qxF -e "$1" $base/sonames && ! in_base "$folder/${2##*/}"
 }
 
 # 1. The server and the components, which are copied whole: the targets of links that lead out of them.
@@ -171,16 +236,26 @@ for argument; do
         exit 1
     fi
     find "$server/$argument" ! -type d \( -perm /111 -o -name '*.so' -o -name '*.so.*' \) -print0 | lines
+    find "$server/$argument" -name '*.py' -print0 | lines >> $work/python_files
 done > $work/candidates
 while IFS= read -r entry; do
     decode "$entry"
     [ -e "$path" ] || continue
     target=$(readlink -f "$path" && echo .)
     target=${target%??}
-    case $target in
-        $server/*) ;;
-        *) if ! in_base "$target"; then bring "$target"; fi ;;
+    case $target/ in
+        $server/*) continue ;;
     esac
+    # A folder that holds the server is no part of a component.
+    case $server/ in
+        "${target%/}"/*) continue ;;
+    esac
+    if [ -d "$target" ]; then
+        encode "$target"
+        printf '%s\n' "$line" | bring_read
+    elif ! in_base "$target"; then
+        bring "$target"
+    fi
 done < $work/candidates
 
 # 2. The interpreter that the python backend embeds, with its standard library and packages.
@@ -228,65 +303,89 @@ for argument; do
     esac
 done
 sed -n -e '/\.so$/p' -e '/\.so\./p' -e '/\/bin\//p' $out.list >> $work/candidates
-(
-    ldconfig -p | sed -n 's/^[[:space:]]*\([^ ]*\) (.*=> \(.*\)$/\1 \2/p'
-    IFS=:
-    set -f
-    for folder in $LD_LIBRARY_PATH; do
-        set +f
-        for path in "$folder"/*.so*; do
-            [ ! -f "$path" ] || echo "${path##*/} $path"
+# The libraries that dlopen finds by name: those in LD_LIBRARY_PATH before those in the loader's cache.
+{
+    (
+        IFS=':;'
+        set -f
+        for folder in $LD_LIBRARY_PATH; do
+            set +f
+            case $folder in
+                /*) ;;
+                *) continue ;;
+            esac
+            for path in "$folder"/*.so*; do
+                [ ! -f "$path" ] || printf '%s\t%s\n' "${path##*/}" "$path"
+            done
         done
-    done
-) > $work/cache
+    )
+    ldconfig -p | sed -n -e '/, hwcap: /d' -e 's/^[[:space:]]*\([^ ]*\) (.*=> \(.*\)$/\1\t\2/p'
+} > $work/cache
+awk -F '\t' '!($1 in seen) { seen[$1] = 1; print }' $work/cache > $work/found_by_name
 : > $work/needed
+: > $work/excluded
 for argument; do
     case $argument in
+        exclude=*) printf '%s\n' "${argument#exclude=}" >> $work/excluded ;;
         name=*)
             pattern=${argument#name=}
-            while read -r name path; do
+            while IFS=$tab read -r name path; do
                 case $name in
-                    $pattern) echo "$name $path" ;;
+                    $pattern) printf '%s\t%s\n' "$name" "$path" ;;
                 esac
-            done < $work/cache >> $work/needed
+            done < $work/found_by_name >> $work/needed
             ;;
     esac
 done
-cut -d ' ' -f 2- $work/needed >> $work/candidates
+cut -f 2- $work/needed >> $work/candidates
 
-# 4. The libraries all of that leads to and the base has neither by name nor at that path.
+# 4. The libraries that all of this is linked to or names as a string, and the base has neither by name nor at that path; then
+# those that the libraries which are brought are linked to or name, and so on.
 sort -u $work/candidates | elf_files > $work/elf
-ask_loader < $work/elf
-sort -u $work/needed | while IFS= read -r entry; do
-    name=${entry%% *} path=${entry#* }
-    case $name in
-        # The C library is the base's; the driver's libraries come from the host.
-        ld-linux* | libc.so.* | libm.so.* | libdl.so.* | libpthread.so.* | librt.so.* | libresolv.so.* | libutil.so.*) continue ;;
-        libcuda.so* | libcudadebugger.so* | libnvidia-* | libnvcuvid.so* | libnvoptix.so*) continue ;;
-    esac
-    for argument; do
-        case $argument in
-            exclude=*)
-                pattern=${argument#exclude=}
-                case $name in
-                    $pattern) continue 2 ;;
-                esac
+cp $work/elf $work/asking
+{ cat $work/elf; cat $work/python_files $out.list | opening_python; } > $work/naming
+: > $work/linked
+: > $work/handled
+while [ -s $work/asking ] || [ -s $work/naming ]; do
+    ask_loader < $work/asking
+    # A file's own name, and the names of libraries that it is linked to, are no names of libraries that it opens.
+    names_in < $work/naming | awk -F '\t' '
+        FILENAME == ARGV[1] { path[$1] = $2; next }
+        FILENAME == ARGV[2] { linked[$0] = 1; next }
+        $1 in path && !($0 in linked) { print $1 "\t" path[$1] "\t" substr($0, length($1) + 2) }
+    ' $work/found_by_name $work/linked - > $work/named
+    cut -f 1-2 $work/named | sort -u | while IFS=$tab read -r name path; do
+        if is_lacking "$name" "$path"; then printf '%s\n' "$name"; fi
+    done > $work/wanted
+    while IFS=$tab read -r name found line; do
+        grep -qxF -e "$name" $work/wanted || continue
+        ! grep -qxF -e "$name$tab$found" $work/needed || continue
+        decode "$line"
+        case $path in
+            *.py) ;;
+            *) ! dynamic_names "$path" | grep -qxF -e "$name" || continue ;;
+        esac
+        printf '%s\t%s\n' "$name" "$found" >> $work/needed
+        printf 'tritonbuild: %s names %s, which is brought\n' "$line" "$name" >&2
+    done < $work/named
+    sort -u $work/needed | comm -23 - $work/handled > $work/new
+    sort -u -o $work/handled $work/handled $work/new
+    : > $work/brought
+    while IFS=$tab read -r name path; do
+        is_lacking "$name" "$path" || continue
+        printf '%s\n' "$path" >> $work/brought
+        bring "$path"
+        # Found through the loader's configuration or the environment, not by a run path: configure the base's loader.
+        case $folder in
+            /lib | /usr/lib | /lib/*-linux-gnu | /usr/lib/*-linux-gnu) ;;
+            *)
+                if grep -qxF -e "$name$tab$path" $work/cache; then printf '%s\n' "$folder" >> $work/folders; fi
                 ;;
         esac
-    done
-    folder_of "$path"
-    case $folder in
-        $server | $server/*) continue ;;
-    esac
-    if grep -qxF -e "$name" $base/sonames || in_base "$folder/${path##*/}"; then continue; fi
-    bring "$path"
-    # Found through the loader's configuration or the environment, not by a run path: configure the base's loader.
-    case $folder in
-        /lib | /usr/lib | /lib/*-linux-gnu | /usr/lib/*-linux-gnu) ;;
-        *)
-            if grep -qxF -e "$name $path" $work/cache; then printf '%s\n' "$folder" >> $work/folders; fi
-            ;;
-    esac
+    done < $work/new
+    sort -u $work/brought | comm -23 - $work/elf | elf_files > $work/asking
+    cp $work/asking $work/naming
+    sort -u -o $work/elf $work/elf $work/asking
 done
 if [ -s $work/folders ]; then
     mkdir -p $out/etc/ld.so.conf.d
@@ -295,8 +394,7 @@ fi
 
 # 5. Libraries that the copied libraries need and this image lacks.
 sed -n -e '/\.so$/p' -e '/\.so\./p' $out.list | sort -u > $work/brought
-sort -u $work/elf > $work/known
-comm -23 $work/brought $work/known | elf_files | ask_loader
+comm -23 $work/brought $work/elf | elf_files | ask_loader
 sort -u -o $out.missing $out.missing
 
 # 6. Reproducible bytes: folders get the mode and the time that they have in the full image.

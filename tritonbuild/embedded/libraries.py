@@ -1,0 +1,48 @@
+"""Names of shared libraries: the base's, the driver's, and those that files open by name."""
+
+from __future__ import annotations
+
+import fnmatch
+import posixpath
+from collections.abc import Iterable
+from typing import Final
+
+import attrs
+
+OF_THE_BASE: Final = tuple(
+    f"{name}*"
+    for name in (
+        "ld-linux",
+        "libc.so.",
+        "libm.so.",
+        "libdl.so.",
+        "libpthread.so.",
+        "librt.so.",
+        "libresolv.so.",
+        "libutil.so.",
+    )
+)
+"""Libraries that are always the base's: the C library."""
+
+OF_THE_DRIVER: Final = ("libcuda.so*", "libcudadebugger.so*", "libnvidia-*", "libnvcuvid.so*", "libnvoptix.so*")
+"""Libraries of the GPU's driver, which the host provides."""
+
+
+def matches(name: str, patterns: Iterable[str]) -> bool:
+    """Return whether the name of a library matches one of the shell patterns."""
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def is_library(path: str) -> bool:
+    """Return whether a file is named like a shared library."""
+    name = posixpath.basename(path)
+    return name.endswith(".so") or ".so." in name
+
+
+@attrs.frozen(kw_only=True)
+class OpenedLibrary:
+    """A library that is brought because *file* names it."""
+
+    name: str
+    path: str
+    file: str
