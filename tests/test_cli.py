@@ -105,6 +105,30 @@ BAD = [
         "tritonbuild: 'linux/\u212a' is not a platform\n",
     ),
     (
+        ["--engine", "dokcer", "--backend", "python", "--dry-run"],
+        "tritonbuild: unknown engine 'dokcer'\nhint: did you mean 'docker'?\n",
+    ),
+    (["--backend", "python", "--dry-run", "-t", "A b"], NO_REFERENCE),
+    (["build", "--backend", "python", "--dry-run", "-t", "A b"], NO_REFERENCE),
+    (
+        ["--engine", "podman", "--backend", "python", "--dry-run", "--opt", "nocache"],
+        "tritonbuild: unknown option 'nocache' for engine 'podman'\nhint: did you mean 'no_cache'?\n",
+    ),
+    (
+        ["--engine", "podman", "--backend", "python", "--no-cache", "--opt", "no_cache=false"],
+        "tritonbuild: --no-cache and --opt no_cache have different values\nhint: give --opt no_cache alone\n",
+    ),
+    (
+        ["--engine", "docker", "--backend", "python", "--sbom"],
+        "tritonbuild: unknown option 'sbom' for engine 'docker'\nhint: known: add_host, ",
+    ),
+    (
+        ["biuld", "--backend", "python"],
+        "tritonbuild: No such command 'biuld'. Did you mean 'build'?\n",
+    ),
+    (["build", "plan"], "tritonbuild: build takes no command, and 'plan' is one\nhint: give options only\n"),
+    (["build", "build"], "tritonbuild: build takes no command, and 'build' is one\nhint: give options only\n"),
+    (
         ["--nonsense"],
         "tritonbuild: No such option: --nonsense\nhint: tritonbuild --help lists the options and commands\n",
     ),
@@ -178,6 +202,41 @@ def test_a_build_prints_the_image_id_and_nothing_else_to_stdout(fake_program: Fa
     assert error.startswith("+ podman build ")
     words = next(line for line in calls.read_text().splitlines() if line.startswith("build")).split("\t")
     assert {"--tag=a:1", "--tag=b:2", "--network=none"} <= set(words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["build", "--engine", "podman", "--backend", "python", "-t", "a:1"],
+        ["--engine", "podman", "build", "-t", "a:1", "--backend", "python"],
+        ["--backend", "python", "-t", "a:1", "--engine=podman", "build"],
+    ],
+    ids=" ".join,
+)
+def test_build_by_its_name_is_the_bare_form(words: list[str], fake_program: FakeProgram) -> None:
+    calls = fake_program("podman", PODMAN)
+    assert run(*words)[:2] == (0, f"{ID}\n")
+    line = next(line for line in calls.read_text().splitlines() if line.startswith("build"))
+    assert "--tag=a:1" in line.split("\t")
+
+
+def test_switches_are_options_of_the_engine(fake_program: FakeProgram) -> None:
+    calls = fake_program("podman", PODMAN)
+    words = ["--engine", "podman", "--backend", "python", "-t", "localhost:1/a", "--no-cache", "--push"]
+    assert run(*words, "--opt", "no_cache")[0] == 0
+    lines = [line.split("\t") for line in calls.read_text().splitlines()]
+    assert "--no-cache" in next(line for line in lines if line[0] == "build")
+    assert any(line[:1] == ["push"] for line in lines)
+
+
+def test_health_as_json(fake_program: FakeProgram) -> None:
+    fake_program("podman", "echo 4.3.1")
+    code, output, error = run("health", "podman", "--json")
+    record = json.loads(output)
+    assert (code, error, record["engine"], record["ok"], record["version"]) == (0, "", "podman", True, "4.3.1")
+    code, output, error = run("health", "podman", "--json", PATH="/nowhere")
+    record = json.loads(output)
+    assert (code, error, record["ok"], record["reason"]) == (3, "", False, "podman is not installed")
 
 
 def test_quiet_shows_the_result_only(fake_program: FakeProgram) -> None:

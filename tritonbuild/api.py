@@ -21,6 +21,7 @@ from tritonbuild.errors import InvalidInputError
 from tritonbuild.keywords import DEFAULT_TAG, check_collisions, split, tags
 from tritonbuild.planned import ExcusedLibrary, PlannedContents, PlannedLayer, PlannedLibrary
 from tritonbuild.run_build import BuildResult, Job, run
+from tritonbuild.run_build import check as check_job
 
 _TAKES: Final[Mapping[str, parameters.Takes]] = {
     "composition": parameters.optional(parameters.record(Composition)),
@@ -131,6 +132,22 @@ def plan(
     check_collisions(wanted, engine, rest)
     contents = _contents(attrs.evolve(_job(engine, wanted, rest), echo=echo))
     return attrs.evolve(found, layers=contents.layers, opened=contents.opened, excused=contents.excused)
+
+
+def check(
+    composition: Composition, backend: str, image_tag: Sequence[str] | None, *, options: Mapping[str, Any]
+) -> None:
+    """Check the engine's name, its options and the image's names as `build` does, without the engine's program.
+
+    Raises:
+        InvalidInputError: One of them cannot be used.
+    """
+    given = dict(options)
+    names = tags(image_tag, given)
+    if backend != backends.AUTO:
+        engine = backends.get_backend(backend)
+        check_collisions(composition, engine, given)
+        check_job(attrs.evolve(_job(engine, composition, given), tags=names))
 
 
 def _contents(job: Job) -> PlannedContents:

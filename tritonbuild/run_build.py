@@ -100,13 +100,29 @@ class Job:
     measure: bool = True
 
 
+def check(job: Job) -> None:
+    """Check the options of a build as `run` does, without the engine's program.
+
+    Raises:
+        InvalidInputError: An option is unknown, has no effect, or its value is not accepted.
+    """
+    with _scratch() as scratch:
+        _command(job, scratch)
+
+
+def _command(job: Job, scratch: Path) -> tuple[dict[str, Any], list[str]]:
+    """Return the options of the build, and its command."""
+    given = _options(job, scratch)
+    argv = build_command.command(job.engine, given)
+    build_command.require_effect(job.engine, given, job.options)
+    return given, argv
+
+
 def run(job: Job) -> BuildResult:
     """Run a build; the errors are those of `tritonbuild.build`."""
     engine = job.engine
     with _scratch() as scratch:
-        given = _options(job, scratch)
-        argv = build_command.command(engine, given)
-        build_command.require_effect(engine, given, job.options)
+        given, argv = _command(job, scratch)
         known = job.health
         wait = engines.start_probe(engine, given) if known is None else lambda: known
         text = _document(job, heredocs=True)

@@ -44,7 +44,8 @@ def _run(argv: Sequence[str]) -> int:  # noqa: PLR0911 - one for each kind of er
     try:
         from tritonbuild.cli.app import app  # noqa: PLC0415 - typer and most of the package
 
-        answer = app(args=arguments.normalized(argv), prog_name="tritonbuild", standalone_mode=False)
+        words = arguments.normalized(argv)
+        answer = app(args=words, obj=words, prog_name="tritonbuild", standalone_mode=False)
     except TritonBuildError as error:
         return _show(error)
     except BrokenPipeError:

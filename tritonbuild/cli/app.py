@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -46,6 +46,10 @@ def build(  # noqa: PLR0913 - one parameter for each option
     plugin: options.Plugins = [],  # noqa: B006
     output_name: options.OutputNames = [],  # noqa: B006
     opt: options.EngineOptions = [],  # noqa: B006
+    push: options.Push = False,
+    load: options.Load = False,
+    no_cache: options.NoCache = False,
+    sbom: options.Sbom = False,
     work_dir: options.WorkDir = "",
     timeout: options.Timeout = None,
     dry_run: options.DryRun = False,
@@ -57,20 +61,29 @@ def build(  # noqa: PLR0913 - one parameter for each option
     ] = False,
 ) -> None:
     """Compose an image with exactly the Triton components you choose."""
+    if context.invoked_subcommand is not None and context.obj is None:
+        raise InvalidInputError(
+            f"build takes no command, and {context.invoked_subcommand!r} is one", hint="give options only"
+        )
+    if context.invoked_subcommand == _BUILD:
+        return
     config = settings.read()
     _load((*config.plugins, *plugin))
     if context.invoked_subcommand is not None:
         options.pass_on(context, context.invoked_subcommand)
         return
     composition, notes = wanted.composition(config)
+    name = engine or config.engine or backends.AUTO
+    switches = {"push": push, "load": load, "no_cache": no_cache, "sbom": sbom}
+    asked = _with_switches(_engine_options(name, opt), switches)
+    if skip_pull:
+        asked.setdefault("pull", False)
+    if dry_run:
+        api.check(composition, name, tuple(output_name) or None, options=asked)
     output.notes(notes if not quiet else ())
     if dry_run:
         _write(composition, Path(work_dir or "."))
         return
-    name = engine or config.engine or backends.AUTO
-    asked = _engine_options(name, opt)
-    if skip_pull:
-        asked.setdefault("pull", False)
     started = _Announcer(auto=name == backends.AUTO and not quiet, command=verbose)
     result = api.build(
         composition,
@@ -137,6 +150,39 @@ def _engine_options(engine: str, values: Sequence[str]) -> dict[str, Any]:
     return {key.replace("-", "_"): value if equals else True for key, equals, value in pairs}
 
 
+def _with_switches(values: dict[str, Any], switches: Mapping[str, bool]) -> dict[str, Any]:
+    """Return the options of `--opt` and those that have a switch.
+
+    Raises:
+        InvalidInputError: `--opt` gives another value to an option whose switch is given.
+    """
+    for name, given in switches.items():
+        if given and values.setdefault(name, True) is not True:
+            switch = f"--{name.replace('_', '-')}"
+            raise InvalidInputError(f"{switch} and --opt {name} have different values", hint=f"give --opt {name} alone")
+    return values
+
+
+_BUILD: Final = "build"
+
+
+@app.command(
+    _BUILD,
+    context_settings={
+        "allow_extra_args": True,
+        "allow_interspersed_args": False,
+        "ignore_unknown_options": True,
+        "help_option_names": [],
+    },
+)
+def build_by_name(context: typer.Context) -> Any:
+    """Compose an image: the same as without a command."""
+    # The options are the bare form's: to declare them again would make every start slower.
+    argv, rest = context.find_root().obj, context.args
+    words = [*argv[: len(argv) - len(rest) - 1], *rest]
+    return app(args=words, obj=None, prog_name="tritonbuild", standalone_mode=False)
+
+
 app.command()(show.components)
 app.command()(show.models)
 app.command()(show.plan)
@@ -182,10 +228,13 @@ def health(
     *,
     plugin: options.Plugins = [],  # noqa: B006
     verbose: options.Verbose = False,
+    as_json: options.Json = False,
 ) -> None:
-    """Exit with 0 if ENGINE can build and with 3 if it cannot; silent without --verbose."""
+    """Exit with 0 if ENGINE can build and with 3 if it cannot; silent without --verbose or --json."""
     _load(plugin)
     answer = api.probe(engine)
+    if as_json:
+        output.result(json.dumps(_record(answer)))
     if not answer.ok:
         if verbose:
             raise UnhealthyEngineError(answer.reason, engine=engine, hint=answer.hint)

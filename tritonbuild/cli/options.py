@@ -115,6 +115,11 @@ DryRun: TypeAlias = Annotated[
     bool, _option(BUILD, f"Write {build_command.CONTAINERFILE_NAME} and build nothing.", "--dry-run")
 ]
 
+Push: TypeAlias = Annotated[bool, _option(BUILD, "Push the image to its names; as --opt push.", "--push")]
+Load: TypeAlias = Annotated[bool, _option(BUILD, "Put the image into the engine's store; as --opt load.", "--load")]
+NoCache: TypeAlias = Annotated[bool, _option(BUILD, "Reuse no earlier result; as --opt no_cache.", "--no-cache")]
+Sbom: TypeAlias = Annotated[bool, _option(BUILD, "Write a bill of materials; as --opt sbom.", "--sbom")]
+
 Quiet: TypeAlias = Annotated[bool, _option(OUTPUT, "Show only the result.", "--quiet", "-q")]
 Verbose: TypeAlias = Annotated[bool, _option(OUTPUT, "Show commands, versions and reasons.", "--verbose", "-v")]
 Json: TypeAlias = Annotated[bool, _option(OUTPUT, "Show the result as JSON.", "--json")]
