@@ -19,7 +19,7 @@ from tritonbuild.composition import Composition, sources
 from tritonbuild.engine import Engine, Health
 from tritonbuild.errors import InvalidInputError
 from tritonbuild.keywords import DEFAULT_TAG, check_collisions, split, tags
-from tritonbuild.planned import ExcusedLibrary, PlannedContents, PlannedLayer, PlannedLibrary
+from tritonbuild.planned import ExcusedLibrary, PlannedContents, PlannedLayer, PlannedLibrary, PlannedPart
 from tritonbuild.run_build import BuildResult, Job, run
 from tritonbuild.run_build import check as check_job
 
@@ -86,6 +86,7 @@ class Plan:
         layers: The layers that the engine would write; None without an engine that can plan.
         opened: Libraries that are brought because a file names them, to open them at run time.
         excused: Libraries that a file needs and that may be missing, as in the full image.
+        parts: Extras of the components, and libraries for single architectures of GPUs, each with its size.
     """
 
     composition: Composition
@@ -95,6 +96,7 @@ class Plan:
     layers: tuple[PlannedLayer, ...] | None = None
     opened: tuple[PlannedLibrary, ...] = ()
     excused: tuple[ExcusedLibrary, ...] = ()
+    parts: tuple[PlannedPart, ...] = ()
 
 
 def plan(
@@ -131,7 +133,7 @@ def plan(
         return found
     check_collisions(wanted, engine, rest)
     contents = _contents(attrs.evolve(_job(engine, wanted, rest), echo=echo))
-    return attrs.evolve(found, layers=contents.layers, opened=contents.opened, excused=contents.excused)
+    return attrs.evolve(found, **attrs.asdict(contents, recurse=False))
 
 
 def check(

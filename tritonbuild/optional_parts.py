@@ -6,8 +6,12 @@ The composition decides which are kept. The recipes and the embedded engine leav
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 import attrs
+
+LEFT_OUT: Final = ", which is left out"
+"""The end of the message about a missing library that belongs to a part, after the file and the library."""
 
 
 def _texts(value: Iterable[str]) -> tuple[str, ...]:
@@ -55,7 +59,7 @@ class AbsentLibraries:
     folder: str = ""
 
     def __str__(self) -> str:
-        return f"which is left out: add {self.part}"
+        return f"{LEFT_OUT}: add {self.part}"
 
 
 def absent(parts: Sequence[OptionalPart], names: Iterable[str]) -> tuple[AbsentLibraries, ...]:

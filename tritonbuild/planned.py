@@ -54,12 +54,30 @@ class ExcusedLibrary:
 
 
 @attrs.frozen(kw_only=True)
+class PlannedPart:
+    """A part that the image can do without: an extra of a component, or libraries for one architecture of GPUs.
+
+    Attributes:
+        name: Its name: `backend onnxruntime[cuda]`, `gpu-arch 8.0`.
+        kept: Whether the image has it.
+        size: The bytes that the image has more with it than without it; None if it cannot be without it.
+        reason: The reason why it cannot; empty if *size* is known.
+    """
+
+    name: str
+    kept: bool
+    size: int | None
+    reason: str = ""
+
+
+@attrs.frozen(kw_only=True)
 class PlannedContents:
-    """The contents of an image: its new layers, and the libraries that need an explanation."""
+    """The contents of an image: its new layers, the libraries that need an explanation, and its optional parts."""
 
     layers: tuple[PlannedLayer, ...]
     opened: tuple[PlannedLibrary, ...]
     excused: tuple[ExcusedLibrary, ...]
+    parts: tuple[PlannedPart, ...]
 
 
 def from_document(document: Mapping[str, Any]) -> PlannedContents:
@@ -73,4 +91,5 @@ def from_document(document: Mapping[str, Any]) -> PlannedContents:
         ),
         opened=tuple(PlannedLibrary(**one) for one in document.get("opened", ())),
         excused=tuple(ExcusedLibrary(**one) for one in document.get("excused", ())),
+        parts=tuple(PlannedPart(**one) for one in document.get("parts", ())),
     )

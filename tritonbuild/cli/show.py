@@ -21,7 +21,7 @@ from tritonbuild.cli import options, output, settings
 from tritonbuild.cli.composing import Wanted, composing
 from tritonbuild.composition import PLATFORM
 from tritonbuild.errors import InvalidInputError
-from tritonbuild.planned import PlannedLayer
+from tritonbuild.planned import PlannedLayer, PlannedPart
 
 
 def components(
@@ -98,7 +98,8 @@ def plan(  # noqa: PLR0913 - one parameter for each option
 ) -> None:
     """Show the components of a build, and every image that a mirror has to hold.
 
-    With the embedded engine it reads the source images and shows layers and sizes, with --verbose every file.
+    With the embedded engine it reads the source images and shows layers, sizes, and what each extra and each
+    architecture of GPUs adds; with --verbose every file.
     """
     config = settings.read()
     for module in plugin:
@@ -124,6 +125,7 @@ def plan(  # noqa: PLR0913 - one parameter for each option
             "layers": None if found.layers is None else [_layer(layer) for layer in found.layers],
             "opened": [attrs.asdict(one) for one in found.opened],
             "excused": [attrs.asdict(one) for one in found.excused],
+            "parts": [attrs.asdict(one) for one in found.parts],
             "notes": list(notes),
         }
         output.result(json.dumps(record))
@@ -139,6 +141,9 @@ def plan(  # noqa: PLR0913 - one parameter for each option
     if found.layers is not None:
         output.result("")
         output.table([("SIZE", "FILES", "LAYER"), *_rows(found.layers, every_file=verbose)])
+    if found.parts:
+        output.result("")
+        output.table([("SIZE", "IN THE IMAGE", "OPTIONAL PART"), *map(_part, found.parts)])
     if found.opened:
         output.result("")
         output.table([("OPENED LIBRARY", "NAMED IN"), *((one.path, one.file) for one in found.opened)])
@@ -152,6 +157,12 @@ def _layer(layer: PlannedLayer) -> dict[str, Any]:
     """Return a layer as it is shown in JSON; documented in docs/embedded.md."""
     files = [{"path": path, "size": size} for path, size in layer.files.items()]
     return {"title": layer.title, "size": layer.size, "files": files}
+
+
+def _part(part: PlannedPart) -> tuple[str, str, str]:
+    """Return the row of an optional part; one that a file needs has no size."""
+    size, reason = ("-", f"; {part.reason}") if part.size is None else (f"{part.size:,}", "")
+    return size, "yes" if part.kept else "no", f"{part.name}{reason}"
 
 
 def _rows(layers: Sequence[PlannedLayer], *, every_file: bool) -> Iterator[tuple[str, str, str]]:

@@ -27,9 +27,9 @@ from typing import Any, NoReturn
 import attrs
 
 from tritonbuild import dirs, process, threads
-from tritonbuild.embedded import arguments, memory, sbom
+from tritonbuild.embedded import arguments, memory, plan_file, sbom
 from tritonbuild.embedded.builder import Builder, Built
-from tritonbuild.embedded.plan import ImagePlan
+from tritonbuild.embedded.part_sizes import part_sizes
 from tritonbuild.embedded.request import Request, from_document
 from tritonbuild.errors import BuildFailedError, InvalidInputError, TritonBuildError, one_line
 from tritonbuild.layers.cache import Cache, default_folder
@@ -144,8 +144,9 @@ def _run(options: argparse.Namespace) -> None:
             scratch=Path(scratch) if scratch else None,
         )
         if options.plan_file:
-            planned = _planned(builder.plan(request, *builder.sources(request), created=_epoch()))
-            _write(options.plan_file, json.dumps(planned))
+            planned = builder.plan(request, *builder.sources(request), created=_epoch())
+            parts = part_sizes(request, planned, builder.context)
+            _write(options.plan_file, json.dumps(plan_file.document(planned, parts)))
             return
         with _targets(options, outputs, registries) as (targets, archive):
             built = builder.build(request, targets, options.tag, annotations=annotations, created=_epoch())
@@ -246,23 +247,6 @@ def _load(engine: str, archive: Path, say: Any) -> None:
         reason = one_line(done.error.strip() or done.output.strip())[-300:]
         raise TritonBuildError(f"{engine} cannot load the image: {reason}", hint=f"check that {engine} works")
     say(done.output.strip())
-
-
-def _planned(planned: ImagePlan) -> dict[str, Any]:
-    return {
-        "layers": [
-            {
-                "title": layer.title,
-                "size": layer.size,
-                "files": [{"path": f"/{i.entry.path}", "size": i.entry.size} for i in layer.items],
-            }
-            for layer in planned.layers
-        ],
-        "excused": [attrs.asdict(one) for one in planned.excused],
-        "opened": [attrs.asdict(one) for one in planned.opened],
-        "env": dict(planned.env),
-        "labels": dict(planned.labels),
-    }
 
 
 def _write(path: str, content: str) -> None:

@@ -86,7 +86,7 @@ def _left_out(lack: Missing, absent: Sequence[AbsentLibraries]) -> AbsentLibrari
 def _failed(faults: Mapping[Missing, AbsentLibraries | None]) -> BuildFailedError:
     """Return the error over missing libraries, each with the part of the image that it was left out with."""
     lines = [
-        f"{lack.file} needs {lack.name}, {part or 'which the composed image does not have'}"
+        f"{lack.file} needs {lack.name}{part or ', which the composed image does not have'}"
         for lack, part in faults.items()
     ]
     hint = "add --exempt-library for a library that is provided at run time"

@@ -62,7 +62,8 @@ class ImagePlan:
         created: The time of the image, seconds since 1970.
         excused: Libraries that are not found and need not be.
         opened: Libraries that are brought because a file names them.
-        full: The full image, with the user's components and packages.
+        original: The full image as it is.
+        full: The full image, with the user's components and packages, without the parts that are left out.
         base: The base image.
     """
 
@@ -73,6 +74,7 @@ class ImagePlan:
     created: int
     excused: tuple[composed_check.Excused, ...] = ()
     opened: tuple[OpenedLibrary, ...] = ()
+    original: Source = attrs.field(repr=False)
     full: Source = attrs.field(repr=False)
     base: Source = attrs.field(repr=False)
 
@@ -83,6 +85,7 @@ class _Sources:
 
     request: Request
     context: Context
+    original: Source
     full: Source
     base: Source
     machine: int
@@ -139,10 +142,11 @@ def _combine(request: Request, full: Source, base: Source, context: Context) -> 
         packages = len(view.layers)
         path = full.env.get("PATH", "/usr/bin")
         view = View([*view.layers, context.packages(request, view, loader, base_loader, path)])
-    full = attrs.evolve(full, view=view)
+    original, full = full, attrs.evolve(full, view=view)
     return _Sources(
         request=request,
         context=context,
+        original=original,
         full=full,
         base=base,
         machine=machine,
@@ -240,6 +244,7 @@ def _finish(sources: _Sources) -> ImagePlan:
         created=assembly.created,
         excused=excused,
         opened=tuple(sources.runtime.named),
+        original=sources.original,
         full=sources.full,
         base=base,
     )
