@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tritonbuild import additions, build_context
+from tritonbuild import build_context
+from tritonbuild import fragment as fragments
 from tritonbuild.composition import Composition, sources
 from tritonbuild.errors import InvalidInputError
 from tritonbuild.recipe import containerfile
@@ -89,6 +90,10 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
         "add --backend python",
     ),
     ("requirements", {"requirements": ["/nowhere"]}, "requirements file '/nowhere' does not exist", "name a file"),
+    ("apt option", {"apt": ["-o=x"]}, "'-o=x' is not a package for apt", "write it as libgl1 or libgl1=1.6.0-1"),
+    ("apt blank", {"apt": ["a b"]}, "'a b' is not a package for apt", ""),
+    ("context", {"fragment_context": "/nowhere"}, "build context '/nowhere' is not a folder", "name a local folder"),
+    ("context alone", {"fragment_context": "/"}, "--context is given without a fragment", "add --fragment FILE"),
     ("models", {"models": ["/nowhere"]}, "model repository '/nowhere' is not a folder", "name a local folder"),
     ("models folder", {"models_folder": "a/b"}, "'a/b' is not a folder for models", ""),
     ("models root", {"models_folder": "//"}, "'//' is not a folder for models", ""),
@@ -168,20 +173,44 @@ def test_how_the_image_ends(tmp_path: Path) -> None:
         entrypoint=["tini", "--"],
         fragment=fragment,
     )
+    assert composition.network
     lines = last_stage(composition)
     assert "COPY --chown=0:0 models/ /srv/models/" in lines
     assert '    MONEY="\\$5"' in lines
     assert '    "com.example"="a \\"b\\" \\$c"' in lines
-    assert lines[-8:] == [
+    assert lines[-9:] == [
         'ENTRYPOINT ["tini", "--"]',
-        "USER 1000:1000",
+        "USER root",
         "# The user's instructions.",
         "# a comment",
         "RUN echo \\",
         "  from here",
         "",
         "EXPOSE 8000",
+        "USER 1000:1000",
     ]
+    fragment.write_text("USER 5\n")
+    assert last_stage(compose(user="1000", fragment=fragment))[-3:] == [
+        "USER root",
+        "# The user's instructions.",
+        "USER 5",
+    ]
+    fragment.write_text("EXPOSE 80\n")
+    assert not any(line.startswith("USER") for line in last_stage(compose(fragment=fragment)))
+    assert not compose(fragment=fragment).network
+
+
+def test_packages_of_the_distribution_are_installed_below_the_components() -> None:
+    composition = compose(apt=["libgl1", "tini=0.19.0-1"])
+    assert composition.network
+    text = containerfile(composition)
+    assert "&& /bin/sh /tmp/packages.sh 'apt=libgl1' 'apt=tini=0.19.0-1'\n" in text
+    assert "\nFROM nvcr.io/nvidia/tritonserver:24.10-py3-min AS base-packages\nUSER root\nRUN " in text
+    assert text.count("FROM base-packages AS ") == 2
+    assert "AS base-packages" not in containerfile(compose())
+    installed = containerfile(compose(apt=["libgl1"], runtime="install"))
+    assert " 'apt=libgl1' " in installed
+    assert "AS base-packages" not in installed
 
 
 @pytest.mark.parametrize(
@@ -201,13 +230,13 @@ def test_a_fragment_that_is_refused(tmp_path: Path, text: str, message: str) -> 
     path = tmp_path / "fragment"
     path.write_text(text)
     with pytest.raises(InvalidInputError, match=message):
-        additions.fragment(path)
+        fragments.load(path)
 
 
 def test_a_fragment_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "fragment").write_bytes(b"\xff")
     with pytest.raises(InvalidInputError, match="cannot be read as text"):
-        additions.fragment(tmp_path / "fragment")
+        fragments.load(tmp_path / "fragment")
 
 
 # --- pip ---

@@ -18,7 +18,7 @@ STOREYS = (
     ("masking",),
     ("errors", "dirs", "wellknown"),
     ("optional_parts", "parameters", "planned", "reference"),
-    ("threads", "flags", "atomic", "process", "containerfile", "additions", "build_context", "catalog"),
+    ("threads", "flags", "atomic", "process", "containerfile", "additions", "build_context", "catalog", "fragment"),
     ("engine", "composition", "modelrepo", "oci"),
     ("layers",),
     ("rootfs",),

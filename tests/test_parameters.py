@@ -19,14 +19,15 @@ WRONG: tuple[Any, ...] = (
 
 MAPPINGS = {"images", "environment", "labels", "options", "env"}
 LISTS = {
-    *("backends", "repoagents", "caches", "features", "pip", "requirements", "models", "entrypoint"),
+    *("backends", "repoagents", "caches", "features", "pip", "requirements", "apt", "models", "entrypoint"),
     *("exclude_libraries", "gpu_arch", "exempt_libraries", "image_tag", "build_cmd"),
 }
-PATHS = {"requirements", "models", "fragment", "work_dir", "output_path"}
+PATHS = {"requirements", "models", "fragment", "fragment_context", "work_dir", "output_path"}
 FUNCTIONS = {"health", "construct_build_args", "on_start", "on_note"}
 SWITCHES = {"enable_gpu", "measure", "enable_buildkit", "replace", "buildkit_support"}
 OPTIONAL = {
     *("composition", "container_version", "base", "platform", "user", "fragment", "image_tag", "features", "options"),
+    "fragment_context",
     *("timeout", "echo", "on_start", "on_note", "work_dir", "output_path", "binary", "build_cmd", "env", "like"),
     *("health", "construct_build_args"),
 }

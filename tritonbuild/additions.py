@@ -18,9 +18,7 @@ _WHEEL: Final = r"[A-Za-z0-9][A-Za-z0-9._+!-]*\.whl"
 _USER: Final = r"[a-z_0-9][a-z0-9_-]*(?::[a-z_0-9][a-z0-9_-]*)?"
 _LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?"
 WHEEL: Final = ".whl"
-_LARGEST_FRAGMENT: Final = 1 << 20
-"""Bytes."""
-
+_APT: Final = r"[a-z0-9][a-z0-9+.-]+(?::[a-z0-9]+)?(?:=[A-Za-z0-9][A-Za-z0-9.+:~-]*)?"
 _LIBRARY: Final = {"backend": "", "repoagent": "repoagent", "cache": "cache"}
 """The text between `libtriton` and `_NAME.so` in the file name of a component, by kind."""
 
@@ -87,6 +85,15 @@ def requirements(values: Iterable[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def apt(values: Iterable[str]) -> tuple[str, ...]:
+    """Return packages of the distribution: names, with or without an architecture and a version."""
+    found = tuple(values)
+    for value in found:
+        if not re.fullmatch(_APT, value, re.ASCII):
+            raise InvalidInputError(f"{value!r} is not a package for apt", hint="write it as libgl1 or libgl1=1.6.0-1")
+    return found
+
+
 def files(values: Iterable[str | os.PathLike[str]], noun: str) -> tuple[Path, ...]:
     """Return the absolute paths of files, all of which exist; *noun* names them in messages."""
     found = tuple(Path(value).absolute() for value in values)
@@ -148,48 +155,6 @@ def target(value: str, noun: str) -> str:
             f"{value!r} is not a folder for {noun}", hint="give an absolute path, for example /models"
         )
     return value.rstrip("/")
-
-
-def fragment(path: str | os.PathLike[str] | None) -> str:
-    """Return the instructions in the file *path*, which end the Containerfile.
-
-    Raises:
-        InvalidInputError: The file cannot be read, has control characters, or starts another stage.
-    """
-    if path is None or not os.fspath(path):
-        return ""
-    file = files([path], "fragment")[0]
-    try:
-        content = file.read_bytes()
-        text = content.decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"fragment {str(file)!r} cannot be read as text", hint="write it as UTF-8") from error
-    if len(content) > _LARGEST_FRAGMENT:
-        raise InvalidInputError(f"fragment {str(file)!r} is larger than 1 MiB", hint="add files with COPY, not as text")
-    lines = text.replace("\r\n", "\n").rstrip("\n").split("\n")
-    continued, after_empty, instruction = False, False, ""
-    for number, line in enumerate(lines, 1):
-        if not line.replace("\t", " ").isprintable():
-            raise InvalidInputError(f"fragment {str(file)!r} has a control character in line {number}")
-        bare = line.strip()
-        if continued and (not bare or bare.startswith("#")):  # builders skip these lines; an empty one may end it
-            after_empty = not bare
-            continue
-        instruction = (instruction if continued else "") + line.rstrip().removesuffix("\\")
-        first = {
-            text.split(maxsplit=1)[0].upper() for text in (instruction, bare if after_empty else "") if text.strip()
-        }
-        continued, after_empty = bare.endswith("\\") and not bare.startswith("#"), False
-        if not continued and "FROM" in first:
-            raise InvalidInputError(
-                f"fragment {str(file)!r} has FROM in line {number}",
-                hint="a fragment cannot start a stage; build a second image from the composed one",
-            )
-    if continued:
-        raise InvalidInputError(
-            f"fragment {str(file)!r} ends in the middle of an instruction", hint="remove the last backslash"
-        )
-    return "\n".join(lines)
 
 
 def _one_line(value: Any, noun: str) -> None:

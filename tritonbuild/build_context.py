@@ -6,14 +6,17 @@ import contextlib
 import os
 import shutil
 import stat
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 
 from tritonbuild.errors import InvalidInputError
+from tritonbuild.wellknown import CONTEXT_FOLDERS, IGNORE_FILES
 
 
-def fill(context: Path, entries: Iterable[tuple[str, Path]]) -> None:
+def fill(context: Path, entries: Collection[tuple[str, Path]]) -> None:
     """Fill the folder *context* with *entries*: pairs of a path inside it, and a file or folder of the user.
+
+    A user's ignore file is extended, so that builders do not leave out what tritonbuild adds.
 
     Files become hard links where the file system allows it, since models are large. Symbolic links inside a folder are
     kept. Several folders can share a path if no name occurs at the top of two of them.
@@ -26,7 +29,11 @@ def fill(context: Path, entries: Iterable[tuple[str, Path]]) -> None:
         target = context / name
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            if source.is_dir():
+            if name in IGNORE_FILES:
+                kept = sorted({path.partition("/")[0] for path, _ in entries} & set(CONTEXT_FOLDERS))
+                rules = "".join(f"!{folder}\n!{folder}/**\n" for folder in kept)
+                target.write_bytes(source.read_bytes() + b"\n" + rules.encode())
+            elif source.is_dir():
                 _folder(source.resolve(), source.resolve(), target)
             else:
                 _file(source.resolve(), target)

@@ -11,5 +11,11 @@ SERVER: Final = "/opt/tritonserver"
 COMPONENT_FOLDERS: Final[Mapping[str, str]] = {"backend": "backends", "repoagent": "repoagents", "cache": "caches"}
 """The folder below `SERVER` for each kind of component."""
 
+CONTEXT_FOLDERS: Final = (*COMPONENT_FOLDERS.values(), "files", "models", "requirements", "wheels")
+"""The folders at the top of a build context that hold what users add."""
+
+IGNORE_FILES: Final = (".containerignore", ".dockerignore")
+"""The files of a build context that list what builders leave out of it."""
+
 VARIABLE: Final = r"[A-Za-z_][A-Za-z0-9_]*"
 """The pattern of an environment variable's name, which shells and Containerfiles take; to be used with `re.ASCII`."""

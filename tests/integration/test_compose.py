@@ -315,7 +315,7 @@ def test_an_interrupt_leaves_nothing_running(lab: Lab, number: signal.Signals, t
     fragment.write_text("" if lab.engine == EMBEDDED else f"RUN sleep {running}\n")
     env = {**lab.environment(), "TMPDIR": str(temporary)}
     words = ("--backend", "pytorch", "--no-enable-gpu", *images_of(lab), "--fragment", str(fragment))
-    argv = lab.command(*words, "--opt", "no_cache=true")
+    argv = lab.command(*words, "--opt", "no_cache=true", "--opt", "network=none")
     with services.running(argv, env=env) as process:
         assert services.wait_for(running, timeout=120), "no RUN was seen"
         process.send_signal(number)

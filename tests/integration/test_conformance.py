@@ -25,11 +25,11 @@ import pytest
 from tests import services
 from tests.integration.conftest import NEW
 from tests.integration.labs import ENGINES, Lab
-from tritonbuild import backends, flags, process, testing
+from tritonbuild import backends, flags, fragment, process, testing
 from tritonbuild.containerfile import Copy, Run
 from tritonbuild.engine import probe
 from tritonbuild.errors import BuildFailedError
-from tritonbuild.run_build import BuildResult
+from tritonbuild.run_build import BuildResult, Job, run
 
 DAEMONS = {
     "docker": "DOCKER_HOST",
@@ -143,6 +143,19 @@ def test_paths_of_copy_are_literal(subject: testing.Subject) -> None:
         *(*copy.lines(), *Run(("test", "-f", f"{path}/file")).lines()),
         network="none",
     )
+
+
+def test_a_build_context_beside_the_users(subject: testing.Subject, tmp_path: Path) -> None:
+    """The user's ignore file decides about the user's files, and about no others."""
+    for name in ("context/conf/kept", "context/conf/secret", "models/model"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "context/.dockerignore").write_text("*\n!conf\nconf/secret\n")
+    lines = ("COPY models/ /m/", "COPY conf /c/", "RUN test -f /m/model && test -f /c/kept && test ! -e /c/secret")
+    added = (("models", tmp_path / "models"), *fragment.context(lines[1], tmp_path / "context", {"models"}))
+    text = "\n".join((f"FROM {subject.base}", *lines, ""))
+    options = {**subject.options, "network": "none"}
+    run(Job(engine=subject.engine, document=text, tags=(testing.TAG,), context=added, timeout=300, options=options))
 
 
 @pytest.mark.parametrize("kind", ["oci", "docker"])
@@ -259,7 +272,7 @@ def test_a_daemon_that_is_killed_in_the_middle_of_a_build(lab: Lab, short: Path)
         env = {**lab.environment(), **daemon.env}
         images = (f"--image=full,{references['cpu-full']}", f"--image=min,{references['cpu-min']}")
         words = ("--backend", "python", "--no-enable-gpu", *images, "--fragment", str(short / "fragment"), "--quiet")
-        with services.running(lab.command(*words), env=env) as process:
+        with services.running(lab.command(*words, "--opt", "network=none"), env=env) as process:
             assert services.wait_for(day, timeout=180)
             os.kill(daemon.pid, signal.SIGKILL)
             output, error = process.communicate(timeout=90)

@@ -139,13 +139,16 @@ def with_additions(podman: Lab, tmp_path_factory: pytest.TempPathFactory) -> str
     podman.run("pull", "--quiet", podman.sources.references["full"])
     with podman.unpacked(podman.sources.references["full"], tmp_path_factory.mktemp("full")) as files:
         subprocess.run(["cp", "-r", files / "opt/tritonserver/backends/identity", folder / "identity"], check=True)
-    (folder / "fragment").write_text('ENV ADDED="by a fragment"\nRUN id -un > /var/tmp/who && touch ~/made\n')
+    (folder / "fragment").write_text('ENV ADDED="by a fragment"\nCOPY conf /etc/mine/\nRUN id -un > /var/tmp/who\n')
+    (folder / "context/conf").mkdir(parents=True)
+    (folder / "context/conf/words").write_text("copied\n")
     tag = "tritonbuild-test/additions"
     podman.build(
         *("--backend", f"mine={mine}", "--backend", f"identity={folder / 'identity'}", "--cache", "local"),
         *("--model-repository", str(inside), "--with-models", "--models-folder", MODELS_INSIDE),
         *("--env", "MONEY=$5 and more", "--label", "com.example.mine=yes", "--user", "triton-server"),
         *("--entrypoint", "/opt/nvidia/nvidia_entrypoint.sh env -u NOTHING", "--fragment", str(folder / "fragment")),
+        *("--context", str(folder / "context")),
         tag=tag,
     )
     return tag
@@ -161,10 +164,11 @@ def test_additions_are_in_the_image(podman: Lab, with_additions: str, tmp_path: 
         backends = files / "opt/tritonserver/backends"
         assert sorted(path.name for path in backends.iterdir()) == ["identity", "mine", "python"]
         assert (backends / "mine/link.txt").readlink() == Path("real.txt")
-        assert (files / "var/tmp/who").read_text() == "triton-server\n"
+        assert (files / "var/tmp/who").read_text() == "root\n"
+        assert (files / "etc/mine/words").read_text() == "copied\n"
         assert [path.name for path in (files / MODELS_INSIDE[1:]).iterdir()] == ["scale"]
         home = files / "home/triton-server"
-        assert {(path.stat().st_uid, path.stat().st_gid) for path in (home, home / "made")} == {(1000, 1000)}
+        assert (home.stat().st_uid, home.stat().st_gid) == (1000, 1000)
         assert home.parent.stat().st_uid == 0
 
 

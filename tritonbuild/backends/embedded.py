@@ -141,6 +141,7 @@ def _beyond(composition: Composition) -> Mapping[str, object]:
         "pip packages other than wheels given as files": (
             len(composition.wheels) < len(composition.pip) or composition.requirements
         ),
+        "packages of apt": composition.apt,
         "the feature 'clients'": composition.has("clients"),
     }
 

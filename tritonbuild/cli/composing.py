@@ -31,11 +31,13 @@ class Wanted:
     features: options.Features = []
     pip: options.Pip = []
     requirements: options.Requirements = []
+    apt: options.Apt = []
     env: options.Environment = []
     label: options.Labels = []
     user: options.User = ""
     entrypoint: options.Entrypoint = ""
     fragment: options.Fragment = ""
+    context_folder: options.ContextFolder = ""
     container_version: options.ContainerVersion = ""
     platform: options.Platform = ""
     image: options.Images = []
@@ -84,6 +86,7 @@ class Wanted:
             features=self.features,
             pip=self.pip,
             requirements=self.requirements,
+            apt=self.apt,
             models=self.model_repository if self.with_models else (),
             models_folder=self.models_folder,
             environment=_pairs("--env", self.env),
@@ -91,6 +94,7 @@ class Wanted:
             user=self.user,
             entrypoint=_words(self.entrypoint),
             fragment=self.fragment or None,
+            fragment_context=self.context_folder or None,
             exclude_libraries=self.exclude_library,
             exempt_libraries=self.exempt_library,
             catalog=config.catalog,

@@ -59,6 +59,9 @@ Pip: TypeAlias = Annotated[
 Requirements: TypeAlias = Annotated[
     list[str], _option(CONTENTS, "A requirements file of pip; repeatable.", metavar="FILE")
 ]
+Apt: TypeAlias = Annotated[
+    list[str], _option(CONTENTS, "A package of the base's distribution; repeatable.", "--apt", metavar="PKG")
+]
 Environment: TypeAlias = Annotated[
     list[str], _option(CONTENTS, "An environment variable; repeatable.", "--env", metavar="NAME=VALUE")
 ]
@@ -69,6 +72,9 @@ Entrypoint: TypeAlias = Annotated[
 ]
 Fragment: TypeAlias = Annotated[
     str, _option(CONTENTS, "A file of instructions that end the Containerfile.", metavar="FILE")
+]
+ContextFolder: TypeAlias = Annotated[
+    str, _option(CONTENTS, "The folder that these instructions copy from.", "--context", metavar="DIR")
 ]
 
 ContainerVersion: TypeAlias = Annotated[

@@ -10,6 +10,7 @@ from typing import Any, Final
 import attrs
 
 from tritonbuild import additions, parameters
+from tritonbuild import fragment as fragments
 from tritonbuild.additions import ComponentFolder
 from tritonbuild.catalog import BUILTIN, Catalog, Component
 from tritonbuild.composition import extras, fields, resolution
@@ -74,7 +75,9 @@ class Composition:
         labels: Labels of the image, on top of Triton's.
         user: The user of the image's processes: `triton-server`, `1000:1000`. Root by default, as in NVIDIA's images.
         entrypoint: The words of an entry point in place of the release's.
-        fragment: A file of instructions that end the Containerfile. They have no network unless the build has one.
+        apt: Packages of the base's distribution, installed with apt, as in `libgl1` or `libgl1=1.6.0-1`.
+        fragment: A file of instructions that end the Containerfile. They run as root, with a network.
+        fragment_context: The folder that COPY and ADD of *fragment* copy from.
         exclude_libraries: Shell patterns of names of shared libraries that are not brought from the full image, for the
             runtime `copy`. Folders of components and Python packages are copied whole.
         exempt_libraries: Shell patterns of names of shared libraries that may be missing from the image, since
@@ -100,6 +103,7 @@ class Composition:
     features: tuple[str, ...] = attrs.field(default=(), converter=fields.names)
     pip: tuple[str, ...] = attrs.field(default=(), converter=fields.requirements)
     requirements: tuple[Path, ...] = attrs.field(default=(), converter=fields.requirement_files)
+    apt: tuple[str, ...] = attrs.field(default=(), converter=fields.apt)
     models: tuple[Path, ...] = attrs.field(default=(), converter=fields.repositories)
     models_folder: str = attrs.field(default="/models", converter=fields.models_folder)
     environment: Mapping[str, str] = attrs.field(factory=dict, converter=additions.variables)
@@ -107,6 +111,7 @@ class Composition:
     user: str = attrs.field(default="", converter=fields.user)
     entrypoint: tuple[str, ...] = attrs.field(default=(), converter=additions.entrypoint)
     fragment: str | Path | None = None
+    fragment_context: Path | None = attrs.field(default=None, converter=fields.fragment_context)
     exclude_libraries: tuple[str, ...] = attrs.field(default=(), converter=fields.names)
     exempt_libraries: tuple[str, ...] = attrs.field(default=(), converter=fields.names)
     catalog: Catalog = attrs.field(default=BUILTIN, repr=False, eq=False)
@@ -151,7 +156,8 @@ class Composition:
         object.__setattr__(self, "parts", self._parts())
         object.__setattr__(self, "folders", found.folders)
         object.__setattr__(self, "variant", self._variant(found, notes))
-        object.__setattr__(self, "instructions", additions.fragment(self.fragment))
+        object.__setattr__(self, "instructions", fragments.load(self.fragment))
+        self.context()
         object.__setattr__(self, "notes", tuple(notes))
         if (self.pip or self.requirements) and not any(_is_python(component) for component in self.components):
             raise InvalidInputError(
@@ -176,6 +182,8 @@ class Composition:
             raise InvalidInputError(
                 f"source image {given_name!r} is given without {missing!r}", hint=f"add --image {missing},REFERENCE"
             )
+        if self.fragment_context and not self.fragment:
+            raise InvalidInputError("--context is given without a fragment", hint="add --fragment FILE")
         if self.exclude_libraries and self.runtime != "copy":
             raise InvalidInputError(
                 "--exclude-library requires --runtime copy",
@@ -254,7 +262,8 @@ class Composition:
     @property
     def network(self) -> bool:
         """Whether the build needs a network."""
-        return self.runtime == "install" or bool(self.pip or self.requirements)
+        installed = self.pip or self.requirements or self.apt
+        return self.runtime == "install" or bool(installed) or fragments.needs_network(self.instructions)
 
     def has(self, feature: str) -> bool:
         """Whether *feature* is wanted, by its name or as a part of `nvidia`."""
@@ -262,12 +271,17 @@ class Composition:
         return feature in self.features or (part and "nvidia" in self.features)
 
     def context(self) -> tuple[tuple[str, Path], ...]:
-        """Return the build context: the paths in it, and the user's folders and files to put at them."""
+        """Return the build context: the paths in it, and the user's folders and files to put at them.
+
+        Raises:
+            InvalidInputError: A file that the user's instructions copy is not in the user's build context.
+        """
         entries = [(f"{COMPONENT_FOLDERS[folder.kind]}/{folder.name}", folder.path) for folder in self.folders]
         entries += [(f"wheels/{path.name}", path) for path in self.wheels]
         entries += [(f"requirements/{number}.txt", path) for number, path in enumerate(self.requirements)]
         entries += [("models", path) for path in self.models]
-        return tuple(entries)
+        reserved = {path.partition("/")[0] for path, _ in entries}
+        return (*entries, *fragments.context(self.instructions, self.fragment_context, reserved))
 
     def is_user_folder(self, component: Component) -> bool:
         """Whether *component* is a folder of the user."""

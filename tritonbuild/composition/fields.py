@@ -56,6 +56,16 @@ def requirement_files(value: _Paths) -> tuple[Path, ...]:
     return additions.files(_paths(value), "requirements file")
 
 
+def apt(value: Collection[str] | str) -> tuple[str, ...]:
+    """Return packages for apt, each once."""
+    return additions.apt(names(value))
+
+
+def fragment_context(value: str | Path | None) -> Path | None:
+    """Return the absolute path of the user's build context; None where none is given."""
+    return additions.folders([value], "build context")[0] if value else None
+
+
 def repositories(value: _Paths) -> tuple[Path, ...]:
     """Return the absolute paths of model repositories."""
     return additions.folders(_paths(value), "model repository")
@@ -104,6 +114,7 @@ TAKES: Final[Mapping[str, parameters.Takes]] = {
     "features": parameters.TEXTS,
     "pip": parameters.TEXTS,
     "requirements": parameters.PATHS,
+    "apt": parameters.TEXTS,
     "models": parameters.PATHS,
     "models_folder": parameters.TEXT,
     "environment": parameters.VARIABLES,
@@ -111,6 +122,7 @@ TAKES: Final[Mapping[str, parameters.Takes]] = {
     "user": parameters.optional(parameters.TEXT),
     "entrypoint": parameters.TEXTS,
     "fragment": parameters.optional(parameters.PATH),
+    "fragment_context": parameters.optional(parameters.PATH),
     "exclude_libraries": parameters.TEXTS,
     "exempt_libraries": parameters.TEXTS,
     "catalog": parameters.record(Catalog),

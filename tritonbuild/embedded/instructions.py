@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import attrs
 
+from tritonbuild import fragment
 from tritonbuild.embedded.request import Request
 from tritonbuild.errors import InvalidInputError
 
@@ -56,23 +57,13 @@ def parse(text: str) -> Iterator[tuple[str, str]]:
     Raises:
         InvalidInputError: An instruction is not among `KNOWN`.
     """
-    held = ""
-    for line in text.split("\n"):
-        bare = line.strip()
-        if bare.startswith("#") or not bare:
-            continue
-        held += bare
-        if held.endswith("\\"):
-            held = held[:-1]
-            continue
-        name, _, rest = held.replace("\t", " ").partition(" ")
-        held = ""
-        if name.upper() not in KNOWN:
+    for name, rest in fragment.instructions(text):
+        if name not in KNOWN:
             raise InvalidInputError(
-                f"the embedded engine runs no command in the image, so it cannot apply {name.upper()} of a fragment",
+                f"the embedded engine runs no command in the image, so it cannot apply {name} of a fragment",
                 hint=f"use another engine, or instructions that run nothing: {', '.join(KNOWN)}",
             )
-        yield name.upper(), rest.strip()
+        yield name, rest
 
 
 def applied(text: str, request: Request, env: Mapping[str, str]) -> tuple[Request, dict[str, str]]:
@@ -82,6 +73,7 @@ def applied(text: str, request: Request, env: Mapping[str, str]) -> tuple[Reques
         InvalidInputError: An instruction cannot be read.
     """
     values = dict(env)
+    user = ""
     for name, rest in parse(text):
         if not rest:
             raise InvalidInputError(f"{name} of the fragment has no argument", hint="add one")
@@ -103,6 +95,9 @@ def applied(text: str, request: Request, env: Mapping[str, str]) -> tuple[Reques
             word = _only(name, rest, values)
             if name == "WORKDIR":
                 word = posixpath.normpath(posixpath.join("/", request.workdir, word))
+                request = attrs.evolve(request, workdir_user=user)
+            else:
+                user = word if name == "USER" else user
             change = {_FIELDS[name]: word}
             request = attrs.evolve(request, **change)
     return request, values

@@ -232,8 +232,8 @@ def _finish(sources: _Sources) -> ImagePlan:
     for addition in request.additions:
         assembly.add(addition.title, sources.context.added(composed, addition))
     if composed.resolve(request.workdir) is None and request.workdir != SERVER:
-        # BuildKit gives it to the user of the image's processes.
-        owner = accounts.ids(generated, request.run_as)
+        # BuildKit gives it to the user that is set where the instruction stands.
+        owner = accounts.ids(generated, request.workdir_user)
         assembly.add("working directory", assembly.folders(composed, canonical(composed, request.workdir), owner))
     labels = {name: sources.full.labels[name] for name in request.labels_from_full if name in sources.full.labels}
     return ImagePlan(

@@ -91,6 +91,7 @@ class Request:
         env_from_full: Variable -> `label:NAME` or `env:NAME` of *full*.
         entrypoint: The entrypoint; None keeps the base's.
         workdir: The working directory.
+        workdir_user: The user who owns the working directory if it is created; empty for root.
         user: The account that is added.
         run_as: The user of the image's processes; empty keeps the base's.
         cmd: The command; None for no command with an entrypoint, and the base's command without one.
@@ -122,6 +123,7 @@ class Request:
     env_from_full: Mapping[str, str] = attrs.field(factory=dict)
     entrypoint: tuple[str, ...] | None = attrs.field(default=None, converter=_optional_texts)
     workdir: str = SERVER
+    workdir_user: str = ""
     user: Account = attrs.field(factory=Account, converter=_account)
     run_as: str = ""
     cmd: tuple[str, ...] | None = attrs.field(default=None, converter=_optional_texts)

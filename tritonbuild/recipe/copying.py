@@ -1,6 +1,6 @@
 """The `copy` runtime: stages that copy the runtime of the chosen components out of the full image.
 
-The build needs no network and, unless the user adds files, an empty build context. Its stages:
+Unless the user adds something, the build needs no network, and its build context is empty. Its stages:
 
 `full`
     the full image.
@@ -8,14 +8,17 @@ The build needs no network and, unless the user adds files, an empty build conte
     on `full`, if extras are left out: removes their files.
 `packages`
     on `full` or `trimmed`, if the user adds Python packages: installs them with pip.
+`base-packages`
+    on the base, if the user adds packages of its distribution: installs them with apt.
 `base-content`
-    on the base: lists its libraries and files, adds the server's account to its accounts, and makes its home folder.
+    on the base, or on `base-packages`: lists its libraries and files, adds the server's account to its accounts, and
+    makes its home folder.
 `runtime`
     on `full`, `trimmed` or `packages`: collects the runtime of the chosen components that the base lacks.
 `sdk`, `clients`
     if the user adds clients: the sdk image, and on it the runtime of the clients that the base lacks.
 `composed`
-    the base with the server, the components (a layer each) and the runtime.
+    the base, or `base-packages`, with the server, the components (a layer each) and the runtime.
 `check`
     on `composed`: renews the loader's cache and fails the build if a library is missing.
 last
@@ -41,18 +44,28 @@ def stages(selection: Selection) -> list[Stage]:
             instructions=(Word("USER", "root"), *parts.pip(composition, calls)),
         )
         above_full.append(packages)
+    base = str(sources["min"])
+    on_base = []
+    if composition.apt:
+        install = parts.script("packages.sh", *(f"apt={name}" for name in composition.apt))
+        purpose = "Install the user's packages in the base."
+        on_base = [
+            Stage(base=base, purpose=purpose, name="base-packages", instructions=(Word("USER", "root"), install))
+        ]
+        base = on_base[0].name
     return [
         parts.full(selection),
         *above_full,
+        *on_base,
         Stage(
-            base=str(sources["min"]),
+            base=base,
             purpose="List the libraries and files of the base, and add the server's user to its accounts.",
             name="base-content",
             instructions=(Word("USER", "root"), parts.script("base.sh")),
         ),
         _runtime(selection, above_full[-1].name if above_full else "full"),
         *_clients(selection),
-        _composed(selection, str(sources["min"])),
+        _composed(selection, base),
         parts.check(
             selection,
             Copy(

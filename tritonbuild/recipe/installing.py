@@ -92,7 +92,7 @@ def _packages(selection: Selection) -> list[str]:
     """Return the arguments of `packages.sh`."""
     composition, recipe = selection.composition, selection.recipe
     added = [*ADDED_PACKAGES, *(name for c in composition.components for name in ADDED_FOR.get(c.name, ()))]
-    names = [*recipe.apt, *added, *(name for c in composition.components for name in c.apt)]
+    names = [*composition.apt, *recipe.apt, *added, *(name for c in composition.components for name in c.apt)]
     nvidia = list(recipe.cuda_apt)
     recommends = ""
     if recipe.dcgm and composition.dcgm == "package":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pkgutil
 from typing import Final
 
+from tritonbuild import fragment
 from tritonbuild.catalog import Component
 from tritonbuild.composition import HEADERS, Composition, Selection
 from tritonbuild.containerfile import Comment, Copy, Entrypoint, Env, Fragment, Instruction, Label, Script, Stage, Word
@@ -122,12 +123,13 @@ def last(selection: Selection) -> Stage:
         Word("WORKDIR", recipe.workdir),
         Entrypoint(composition.entrypoint or recipe.entrypoint),
     ]
-    if composition.user:
-        instructions.append(Word("USER", selection.user()))
-    else:
-        instructions.append(
-            Comment("The server runs as root by default, as in NVIDIA's images; triton-server (1000) exists.")
-        )
+    if not composition.user:
+        remark = "The server runs as root by default, as in NVIDIA's images; triton-server (1000) exists."
+        instructions.append(Comment(remark))
     if composition.instructions:
-        instructions += [Comment("The user's instructions."), Fragment(composition.instructions)]
+        runs = composition.user or fragment.needs_network(composition.instructions)
+        root = [Word("USER", "root")] if runs else []
+        instructions += [*root, Comment("The user's instructions."), Fragment(composition.instructions)]
+    if composition.user and not fragment.sets_user(composition.instructions):
+        instructions.append(Word("USER", selection.user()))
     return Stage(base="composed", purpose="The image.", instructions=tuple(instructions))

@@ -1,14 +1,16 @@
 # Runs in the base image: installs packages, and leaves no package lists behind.
-# Arguments: arch=ARCH, the expected architecture; apt=PACKAGE of the distribution; nvidia=PACKAGE of NVIDIA's, and for
-# these repository=URL with keyring=PACKAGE or key=NAME, ubuntu=VERSION, recommends=yes; loader=PACKAGE for one of them
-# whose folders of libraries the loader's configuration has to list.
+# Arguments: apt=PACKAGE of the distribution. With the runtime install also arch=ARCH, the expected architecture;
+# nvidia=PACKAGE of NVIDIA's, and for these repository=URL with keyring=PACKAGE or key=NAME, ubuntu=VERSION,
+# recommends=yes; loader=PACKAGE for one of them whose folders of libraries the loader's configuration has to list.
 set -eu
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 apt='' nvidia='' loader='' repository='' keyring='' key='' ubuntu='' recommends=--no-install-recommends
+remedy='give a base of Debian or Ubuntu, or leave out --apt'
 for argument; do
     value=${argument#*=}
     case $argument in
         arch=*)
+            remedy='compose with --runtime copy'
             if [ "$(uname -m)" != "$value" ]; then
                 echo "tritonbuild: the Containerfile is for $value, but the base image is for $(uname -m): give --platform" >&2
                 exit 1
@@ -26,7 +28,7 @@ for argument; do
 done
 system=$(sed -n -e 's/^ID=//p' -e 's/^VERSION_ID=//p' /etc/os-release | tr -d '"' | tr '\n' ' ')
 if ! command -v apt-get > /dev/null; then
-    echo "tritonbuild: the base image (${system% }) has no apt-get: compose with --runtime copy" >&2
+    echo "tritonbuild: the base image (${system% }) has no apt-get: $remedy" >&2
     exit 1
 fi
 if [ -n "$nvidia" ] && [ "$system" != "ubuntu $ubuntu " ] && [ "$system" != "$ubuntu ubuntu " ]; then
@@ -55,4 +57,4 @@ if [ -n "$nvidia" ]; then
 fi
 # Removed in the same layer: files that a later layer removes still take space in the image.
 apt-get clean
-rm -rf /var/lib/apt/lists/* /var/cache/debconf/*-old /var/log/apt /var/log/dpkg.log
+rm -rf /tmp/packages.sh /var/lib/apt/lists/* /var/cache/debconf/*-old /var/log/apt /var/log/dpkg.log
