@@ -426,6 +426,22 @@ def test_what_is_no_credential_is_shown(token: str) -> None:
     assert masking.mask([token]) == [token]
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("see https://me:a/b@c@h/x and more", "see https://***@h/x and more"),
+        ("'me:secret@h/x' is no reference", "'***@h/x' is no reference"),
+        ("a,me:secret@h", "a,***@h"),
+        ("oci:x@sha256:abc, me@h, a:b", "oci:x@sha256:abc, me@h, a:b"),
+        ("https://h/x@sha256:abc?token=t", "https://h/x@sha256:abc?token=***"),
+        ("a:b@c:d@e", "***@***@e"),
+        ("lines\na:b@c\n", "lines\n***@c\n"),
+    ],
+)
+def test_credentials_in_texts_are_masked(text: str, shown: str) -> None:
+    assert masking.mask_text(text) == shown
+
+
 def test_a_credential_in_the_next_token_is_masked() -> None:
     argv = ["--creds", "me:hunter2", "--build-arg", "TOKEN=x", "--secret", "id=a", "--creds", "--load", "."]
     assert masking.mask(argv) == [

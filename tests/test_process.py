@@ -38,6 +38,42 @@ def marker() -> str:
     return f"marker-{uuid.uuid4().hex}"
 
 
+SECRETS = {
+    "an address": "FROM https://me:hunter2@example.com/x failed",
+    "no scheme": "cannot pull me:hunter2@example.com/x",
+    "a query": "GET https://example.com/x?token=hunter2&a=b",
+}
+
+
+@pytest.mark.parametrize("size", [1, 7, 4096])
+@pytest.mark.parametrize("name", SECRETS)
+def test_credentials_are_masked_in_the_log_and_the_echo(name: str, size: int, tmp_path: Path) -> None:
+    """Whatever pieces the output comes in; nothing else of it changes."""
+    text = f"begin\n{SECRETS[name]}\nübung\n end"
+    program = (
+        "import sys, time\n"
+        "data = sys.argv[1].encode()\n"
+        f"for start in range(0, len(data), {size}):\n"
+        f"    sys.stdout.buffer.write(data[start:start + {size}]); sys.stdout.flush(); time.sleep(0.002)\n"
+    )
+    reader, writer = os.pipe()
+    try:
+        done = process.run([sys.executable, "-c", program, text], log=tmp_path / "log", echo=writer)
+        os.close(writer)
+        echoed = os.read(reader, 1 << 16).decode()
+    finally:
+        os.close(reader)
+    shown = text.replace("me:hunter2", "***").replace("hunter2", "***")
+    assert (tmp_path / "log").read_text() == echoed == shown
+    assert done.output == shown
+
+
+def test_a_long_word_is_not_held_back(tmp_path: Path) -> None:
+    argv = [sys.executable, "-c", "print('x' * 300_000)"]
+    assert process.run(argv, log=tmp_path / "log").ok
+    assert (tmp_path / "log").read_text() == "x" * 300_000 + "\n"
+
+
 def test_output_is_kept_whole_and_its_last_lines_returned(tmp_path: Path) -> None:
     log = tmp_path / "log"
     script = "for i in $(seq 1 3000); do echo out $i; done; echo err >&2"

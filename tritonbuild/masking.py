@@ -1,4 +1,4 @@
-"""Tokens of commands: lists as CSV in one token, and credentials, masked in every command that is shown or logged.
+"""Credentials, masked in everything that is shown or logged: commands, messages, and the output of engines.
 
 A credential is recognized by its name. In doubt a value is masked.
 """
@@ -13,9 +13,16 @@ from typing import Final
 
 MASK: Final = "***"
 
-_USER_PART: Final = re.compile(r"(://)[^\s'\"]*@(?!sha[0-9]+:)|[^\s'\"/:@,=]+:(?!//)[^\s'\"@]+@(?!sha[0-9]+:)")
-"""`USER:PASSWORD@`, and all before the `@` where a scheme precedes it; an image's digest follows its `@`."""
-_PARAMETER: Final = re.compile(r"([?&][^=&\s]+=)[^&\s'\"]+")
+# Each expression reads a text once: none of its parts can match in two ways.
+_WORDS: Final = re.compile(r"([\s'\"]+)")
+_AT: Final = re.compile(r"@(?!sha[0-9]+:)")
+"""The end of a user part; an image's digest follows its `@`."""
+_USER: Final = re.compile(r"[^/:@,=](:)(?!//).", re.DOTALL)
+"""The colon between user and password."""
+_PARAMETER: Final = re.compile(r"([?&][^=&?\s]+=)[^&\s'\"]+")
+_LONGEST_WORD: Final = 1 << 16
+_VISIBLE: Final = bytes(range(0x21, 0x100))
+"""The bytes of words, which space and control characters end."""
 _CREDENTIAL: Final = re.compile(r"token(?!i[sz])|passw(or)?d|passphrase|secret|credential|apikey", re.IGNORECASE)
 _CREDENTIAL_WORDS: Final = frozenset({"auth", "creds", "key", "pass", "pat", "pwd"})
 _NO_CREDENTIAL_FLAGS: Final = frozenset({"--registry-auth-tlscontext", "--secret"})  # they name files and variables
@@ -61,15 +68,49 @@ def mask_token(token: str) -> str:
             items = rest.split(",")
         shown = [_mask_field(item) for item in items]
         rest = rest if shown == items else csv_line(shown)
-    rest = re.sub(r"(?<=://)[^/\s]+@(?!sha[0-9]+:)", f"{MASK}@", rest)  # an image's digest is shown
-    rest = re.sub(r"([?&][^=&\s]+=)[^&\s]+", lambda m: m[1] + MASK if looks_like_credential(m[1]) else m[0], rest)
-    return f"{flag}{equals}{rest}"
+    return f"{flag}{equals}{mask_text(rest)}"
 
 
 def mask_text(text: str) -> str:
-    """Return a message with the user parts of its addresses masked, and query parameters that look like credentials."""
-    text = _USER_PART.sub(lambda match: f"{match[1] or ''}{MASK}@", text)
+    """Return a text with the user parts of its addresses masked, and query parameters that look like credentials.
+
+    The time is linear in the length of the text.
+    """
+    if "@" in text:
+        text = "".join(map(_mask_user, _WORDS.split(text)))
     return _PARAMETER.sub(lambda match: match[1] + MASK if looks_like_credential(match[1]) else match[0], text)
+
+
+def _mask_user(word: str) -> str:
+    """Return a word with `USER:PASSWORD@` masked, and with all before the last `@` where a scheme precedes it."""
+    *before, last = _AT.split(word)
+    start = "@".join(before).find("://")
+    if start >= 0:
+        return f"{word[: start + 3]}{MASK}@{last}"
+    return "@".join([*map(_mask_password, before), last])
+
+
+def _mask_password(part: str) -> str:
+    found = _USER.search(part)
+    if found is None:
+        return part
+    return part[: max(part.rfind(mark, 0, found.start(1)) for mark in "/:@,=") + 1] + MASK
+
+
+class OutputMask:
+    """Masks the output of a program, which comes in pieces; the last word of a piece is held back until it is whole."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def mask(self, piece: bytes) -> bytes:
+        """Return the part of the output that is whole; an empty piece is the end."""
+        data = self._rest + piece
+        end = data[-_LONGEST_WORD:]
+        word = len(end) - len(end.rstrip(_VISIBLE)) if piece else 0
+        cut = len(data) - (word if word < _LONGEST_WORD else 0)
+        self._rest = data[cut:]
+        return mask_text(data[:cut].decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
 
 
 def _mask_field(item: str) -> str:

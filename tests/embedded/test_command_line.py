@@ -27,7 +27,6 @@ def run(bench: Bench, upstream: str, tmp_path: Path) -> Run:
     config = tmp_path / "config.toml"
     config.write_text("".join(f'[[component]]\nname = "{name}"\n' for name in "abc"))
     env = {
-        **os.environ,
         "PATH": str(tmp_path),
         "TRITONBUILD_CONFIG": str(config),
         "XDG_CACHE_HOME": str(bench.folder),
@@ -38,7 +37,7 @@ def run(bench: Bench, upstream: str, tmp_path: Path) -> Run:
     def call(*words: str) -> subprocess.CompletedProcess[str]:
         argv = [sys.executable, "-m", "tritonbuild", *words, "--container-version", "24.10"]
         argv += [word for image in images for word in ("--image", image)]
-        return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=300, check=False)
+        return subprocess.run(argv, env={**os.environ, **env}, capture_output=True, text=True, timeout=300, check=False)
 
     return call
 
@@ -55,6 +54,34 @@ def test_auto_says_why_no_other_engine_and_where_the_image_is(run: Run, tmp_path
     assert done.stdout.startswith("sha256:")
     again = run("--backend", "a", "--output-name", "my/triton:1", "--json")
     assert json.loads(again.stdout)["locations"] == [f"oci:{tmp_path}/data/tritonbuild/images:my/triton:1"]
+
+
+ADDRESS = "https://me:hunter2@localhost:1/x"
+WITH_A_SECRET = {
+    "base": ["--base", ADDRESS],
+    "registry": ["--registry", "me:hunter2@localhost:1"],
+    "image": ["--image", f"sdk,{ADDRESS}"],
+    "output name": ["--output-name", ADDRESS],
+    "pip": ["--pip", f"git+{ADDRESS}"],
+    "plug-in": ["--plugin", ADDRESS],
+    "source": ["--opt", f"source=full={ADDRESS}"],
+    "source on disk": ["--opt", f"source=full=oci:{ADDRESS}"],
+    "source, quiet": ["--opt", "source=full=me:hunter2@localhost:1/x", "--quiet"],
+    "mirror": ["--opt", f"mirror=localhost={ADDRESS}"],
+    "mirror without a scheme": ["--opt", "mirror=localhost=me:hunter2@localhost:1"],
+    "insecure registry": ["--opt", "insecure_registry=me:hunter2@localhost:1"],
+    "file of logins": ["--opt", f"authfile={ADDRESS}", "--opt", f"output=type=oci,dest={ADDRESS}"],
+}
+
+
+@pytest.mark.parametrize("name", WITH_A_SECRET)
+def test_no_password_is_shown_or_logged(name: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    done = run("--engine", "embedded", "--backend", "a", *WITH_A_SECRET[name])
+    assert done.returncode in {1, 2, 4}, done.stderr
+    assert "Traceback" not in done.stderr
+    shown = done.stdout + done.stderr + "".join(path.read_text() for path in tmp_path.rglob("*.log"))
+    assert "hunter2" not in shown
 
 
 def test_quiet_is_quiet(run: Run) -> None:

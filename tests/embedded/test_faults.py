@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import tarfile
 import threading
 from pathlib import Path
@@ -462,3 +463,23 @@ def test_a_diff_id_that_is_no_digest(diff_id: str, bench: Bench) -> None:
     base = with_diff_ids(bench, tiny.BASE, [diff_id])
     done = bench.run(tiny.request(bench.full, base, "a"), f"--output=type=oci-layout,dest={bench.folder / 'out'}")
     assert (done.code, f"rootfs.diff_ids has {diff_id!r}, which is not a digest" in done.err) == (1, True), done.err
+
+
+def test_the_last_catch_is_no_traceback(bench: Bench) -> None:
+    """An input that no reader refuses: the function that fails over it is named."""
+    code = (
+        "import sys\n"
+        "from tritonbuild.embedded import __main__ as engine, builder\n"
+        "builder.Builder.sources = lambda self, request: {}['me:secret@x']\n"
+        "sys.exit(engine.main(sys.argv[1:]))\n"
+    )
+    argv = bench.argv(bench.request("a"), f"--output=type=oci-layout,dest={bench.folder / 'out'}")
+    done = subprocess.run(
+        [sys.executable, "-c", code, *argv[3:]], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 1
+    error, hint = done.stderr.splitlines()
+    expected = "error: a source image or another input is damaged: unexpected KeyError in __main__, line 3: '***@x'"
+    assert error == expected
+    assert hint.startswith("hint: check the sources with another program")
+    assert leftovers(bench.cache) == []

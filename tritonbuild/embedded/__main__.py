@@ -27,12 +27,13 @@ from typing import Any, NoReturn
 import attrs
 
 from tritonbuild import dirs, process, threads
-from tritonbuild.embedded import arguments, memory, plan_file, sbom
+from tritonbuild.embedded import arguments, memory, plan_file, reports, sbom
 from tritonbuild.embedded.builder import Builder, Built
 from tritonbuild.embedded.part_sizes import part_sizes
 from tritonbuild.embedded.request import Request, from_document
-from tritonbuild.errors import BuildFailedError, InvalidInputError, TritonBuildError, one_line
+from tritonbuild.errors import InvalidInputError, TritonBuildError, one_line
 from tritonbuild.layers.cache import Cache, default_folder
+from tritonbuild.masking import mask_text
 from tritonbuild.oci.archives import ArchiveTarget
 from tritonbuild.oci.descriptors import from_json
 from tritonbuild.oci.files import remove_temporary_folders
@@ -41,7 +42,7 @@ from tritonbuild.oci.layouts import LayoutTarget
 from tritonbuild.oci.push import Push
 from tritonbuild.oci.registry import Registries
 from tritonbuild.oci.targets import Target
-from tritonbuild.reference import parse_platform, parse_reference
+from tritonbuild.reference import parse_platform, parse_reference, parse_registry
 
 _LOAD_TIMEOUT = 1800.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -66,19 +67,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _run(arguments.parser().parse_args(argv))
     except TritonBuildError as error:
-        lines = [f"error: {error}"]
-        lines += [f"       {line}" for line in error.tail] if isinstance(error, BuildFailedError) else []
-        lines += [f"hint: {error.hint}"] if error.hint else []
-        print("\n".join(lines), file=sys.stderr)  # noqa: T201 - a process of its own
-        return error.exit_code
+        return reports.show(error)
     except OSError as error:
-        message = f"{error.strerror}: {error.filename}" if error.filename else str(error)
-        print(f"error: {message}", file=sys.stderr)  # noqa: T201 - a process of its own
-        return TritonBuildError.exit_code
+        return reports.show(TritonBuildError(f"{error.strerror}: {error.filename}" if error.filename else str(error)))
     except KeyboardInterrupt:
         # The signal may have come before the context of a new folder was entered.
         remove_temporary_folders()
         return 130
+    except Exception as error:  # noqa: BLE001 - the last catch: a traceback helps no user
+        return reports.show(reports.unexpected(error))
     return 0
 
 
@@ -114,12 +111,12 @@ def _run(options: argparse.Namespace) -> None:
     def say(line: str) -> None:
         if not options.quiet:
             # One write for each line, since several threads report progress.
-            sys.stderr.write(f"{line}\n")
+            sys.stderr.write(f"{mask_text(line)}\n")
             sys.stderr.flush()
 
     registries = Registries(
         TransportSettings(
-            insecure=frozenset(options.insecure_registry),
+            insecure=frozenset(map(parse_registry, options.insecure_registry)),
             mirrors=arguments.mirrors(options.mirror),
             credential_files=(Path(options.authfile),) if options.authfile else None,
             ca_file=options.ca_file,
@@ -146,7 +143,7 @@ def _run(options: argparse.Namespace) -> None:
         if options.plan_file:
             planned = builder.plan(request, *builder.sources(request), created=_epoch())
             parts = part_sizes(request, planned, builder.context)
-            _write(options.plan_file, json.dumps(plan_file.document(planned, parts)))
+            reports.write(options.plan_file, json.dumps(plan_file.document(planned, parts)))
             return
         with _targets(options, outputs, registries) as (targets, archive):
             built = builder.build(request, targets, options.tag, annotations=annotations, created=_epoch())
@@ -156,7 +153,7 @@ def _run(options: argparse.Namespace) -> None:
                 _load(options.load, archive, say)
             kept = [target for target in targets if not (isinstance(target, ArchiveTarget) and target.path == archive)]
             locations = [one for target in kept for one in target.locations(options.tag)]
-        _report(options, built, locations)
+        reports.result(options, built, locations)
 
 
 def _request(options: argparse.Namespace) -> Request:
@@ -247,28 +244,6 @@ def _load(engine: str, archive: Path, say: Any) -> None:
         reason = one_line(done.error.strip() or done.output.strip())[-300:]
         raise TritonBuildError(f"{engine} cannot load the image: {reason}", hint=f"check that {engine} works")
     say(done.output.strip())
-
-
-def _write(path: str, content: str) -> None:
-    Path(path).write_text(content, encoding="utf-8")
-
-
-def _report(options: argparse.Namespace, built: Built, locations: Sequence[str]) -> None:
-    image = built.image
-    if options.iidfile:
-        _write(options.iidfile, image.config.digest)
-    if options.metadata_file:
-        facts = {
-            "containerimage.config.digest": image.config.digest,
-            "containerimage.descriptor": image.manifest.document(),
-            "containerimage.digest": image.manifest.digest,
-            "image.name": ",".join(options.tag),
-            "tritonbuild.moved": built.moved,
-            "tritonbuild.locations": locations,
-            "tritonbuild.size": sum(layer.size for layer in image.layers),
-        }
-        _write(options.metadata_file, json.dumps(facts))
-    print(image.manifest.digest)  # noqa: T201 - a process of its own
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from tritonbuild.errors import InvalidInputError
 from tritonbuild.layers import cache
 from tritonbuild.layers.writing import COMPRESSIONS, GZIP
 from tritonbuild.oci.http.settings import TRIES
+from tritonbuild.reference import parse_registry
 
 OUTPUT_TYPES: Final = ("docker-archive", "oci", "oci-layout", "registry")
 _UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
@@ -72,7 +73,7 @@ def mirrors(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for text in texts:
         ((host, mirror),) = pairs([text], what="a mirror").items()
-        found[host] = (*found.get(host, ()), mirror)
+        found[host] = (*found.get(host, ()), parse_registry(mirror))
     return found
 
 

@@ -134,7 +134,7 @@ def _split(text: str) -> tuple[Path, str]:
     if Path(text).exists():
         return Path(text), ""
     path, at, digest = text.partition("@")
-    if at:
+    if at and Path(path).exists():
         return Path(path), digest
     # Path and name may both have colons: the longest prefix that exists is the path.
     parts = text.split(":")

@@ -23,6 +23,7 @@ from typing import Final
 
 import attrs
 
+from tritonbuild.masking import OutputMask
 from tritonbuild.process.tree import TERM_GRACE, Member, descendants, signal_group, stop_tree
 
 __all__ = ["TERM_GRACE", "Completed", "Member", "capture", "descendants", "environment", "run", "stop_tree"]
@@ -113,7 +114,7 @@ def run(
     timeout: float | None = None,
     echo: int | None = None,
 ) -> Completed:
-    """Run a command to its end and append its whole output to a file.
+    """Run a command to its end and append its whole output to a file, with credentials masked.
 
     Args:
         argv: The command.
@@ -171,9 +172,11 @@ def _sink(log: int, echo: int | None, tail: deque[str]) -> Callable[[bytes], Non
     """Return a function that passes output on to the log, the echo and the last lines."""
     rest = b""
     echoes = [] if echo is None else [echo]
+    shown = OutputMask()
 
-    def take(chunk: bytes) -> None:
+    def take(piece: bytes) -> None:
         nonlocal rest
+        chunk = shown.mask(piece)
         _write_all(log, chunk)
         if echoes:
             try:
@@ -181,7 +184,7 @@ def _sink(log: int, echo: int | None, tail: deque[str]) -> Callable[[bytes], Non
             except OSError:
                 echoes.clear()  # its reader is gone; the build goes on
         *lines, rest = (rest + chunk).replace(b"\r\n", b"\n").split(b"\n")
-        if not chunk and rest:
+        if not piece and rest:
             lines, rest = [*lines, rest], b""
         rest = rest[-_CHUNK:]
         tail.extend(text for line in lines if (text := line.decode(errors="replace").rstrip()))
