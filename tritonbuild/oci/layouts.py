@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from tritonbuild.errors import InvalidInputError, TritonBuildError
 from tritonbuild.oci import descriptors, documents
-from tritonbuild.oci.descriptors import REF_NAME, Descriptor, broken, from_json, to_json, verified, whole
+from tritonbuild.oci.descriptors import REF_NAME, Descriptor, broken, to_json, verified, whole
 from tritonbuild.oci.documents import Document
 from tritonbuild.oci.files import FileSource, document_of, is_whole, no_room, sweep, temporary_file
 from tritonbuild.oci.targets import Content, Image
@@ -209,8 +209,7 @@ def index_of(manifests: Sequence[Mapping[str, Any]]) -> bytes:
 
 def manifests_of(index: bytes, *, what: str) -> list[dict[str, Any]]:
     """Return the descriptors of an image index, as JSON objects."""
-    found = from_json(index, what=what).get("manifests")
-    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    return [dict(one.value) for one in documents.parse(index, what).objects("manifests")]
 
 
 def named(manifest: Descriptor, tags: Sequence[str]) -> list[dict[str, Any]]:

@@ -13,7 +13,8 @@ from urllib3.exceptions import HTTPError
 
 from tritonbuild import threads
 from tritonbuild.errors import TritonBuildError, one_line
-from tritonbuild.oci.descriptors import broken, from_json
+from tritonbuild.oci.descriptors import broken
+from tritonbuild.oci.documents import parse
 from tritonbuild.oci.http.origins import resolve
 from tritonbuild.oci.http.waiting import Waits
 
@@ -124,13 +125,8 @@ class RegistryAnswer:
 def error_message(content: bytes) -> str:
     """Return the messages in an error body of the distribution specification; the empty text if it is none."""
     try:
-        document = from_json(content, what="an error body")
+        errors = parse(content, "an error body").objects("errors")
+        messages = [error.text("message") or error.text("code") for error in errors]
     except TritonBuildError:
         return ""
-    errors = document.get("errors")
-    messages = []
-    for error in errors if isinstance(errors, list) else []:
-        if isinstance(error, dict):
-            texts = [text for key in ("message", "code") if isinstance(text := error.get(key), str) and text]
-            messages += texts[:1]
-    return one_line("; ".join(messages))[:_LONGEST_MESSAGE]
+    return one_line("; ".join(filter(None, messages)))[:_LONGEST_MESSAGE]

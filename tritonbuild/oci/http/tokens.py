@@ -16,7 +16,8 @@ from urllib3.exceptions import HTTPError
 from tritonbuild import threads
 from tritonbuild.errors import TritonBuildError
 from tritonbuild.oci.credentials import Login
-from tritonbuild.oci.descriptors import broken, from_json
+from tritonbuild.oci.descriptors import broken
+from tritonbuild.oci.documents import parse
 from tritonbuild.oci.http.answers import RegistryAnswer
 from tritonbuild.oci.http.connections import Connections, HttpRequest, reason
 from tritonbuild.oci.http.origins import may_receive_login, parse_origin, resolve
@@ -113,12 +114,12 @@ class TokenService:
     def _token(self, answer: RegistryAnswer) -> str:
         what = f"the answer of the token service {parse_origin(answer.url).names[0]}"
         try:
-            document = from_json(answer.content(_LARGEST, what=what), what=what)
+            document = parse(answer.content(_LARGEST, what=what), what)
         except HTTPError as error:
             raise TritonBuildError(f"{what} broke off: {reason(error)}") from error
         for name in ("token", "access_token"):
-            token = document.get(name)
-            if isinstance(token, str) and token:
+            token = document.text(name)
+            if token:
                 if not (token.isascii() and token.isprintable()):
                     raise broken(what, f"its {name} is not printable")
                 return token
