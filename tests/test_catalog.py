@@ -70,6 +70,8 @@ def test_release(version: str) -> None:
     assert release.ubuntu_version == found["ubuntu_version"]
     assert release.python_version == found["python_version"]
     assert release.cuda_version == found["cuda_version"]
+    variants = {"vllm": found["vllm_cuda"], "trtllm": found["trtllm_cuda"]}
+    assert release.variant_cuda == {name: cuda for name, cuda in variants.items() if cuda}
     assert release.dcgm_version == found["dcgm_version"]
     assert release.versions.get("onnxruntime") == found["onnxruntime_version"]
     assert release.versions.get("openvino") == found["ort_openvino_version"]

@@ -192,3 +192,18 @@ def test_source_images() -> None:
         "full": "docker.io/library/a:latest",
         "min": "docker.io/library/b:1",
     }
+
+
+def test_a_variant_with_another_cuda_than_the_base() -> None:
+    """The image of tensorrtllm in 26.07 is built on CUDA 13.1, the release's min image has 13.3."""
+    (_, note) = Composition(backends=("tensorrtllm",), container_version="26.07").notes
+    assert note == (
+        "the 'trtllm' image of release 26.07 has CUDA 13.1.0.036 and the base CUDA 13.3.1: of libraries that both have "
+        "under one name, the image gets the base's; --base names another base"
+    )
+    for same in (
+        Composition(backends=("tensorrtllm",), container_version="25.03"),
+        Composition(backends=("tensorrtllm",), container_version="26.07", base="example.com/cuda:13.1"),
+        Composition(backends=("vllm",), container_version="26.07"),
+    ):
+        assert not any("has CUDA" in note for note in same.notes)

@@ -17,8 +17,8 @@ from tests.corpus.planner import ENVIRONMENT, planned
 
 SCRIPTS = Path(tritonbuild.__file__).parent / "scripts"
 PROGRAMS = (
-    *("awk", "bash", "cat", "chmod", "chown", "comm", "cp", "cut", "find", "grep", "head", "ldconfig", "ldd", "ls"),
-    *("mkdir", "mktemp", "od", "readlink", "rm", "sed", "sh", "sort", "stat", "tail", "touch", "tr", "xargs"),
+    *("awk", "bash", "cat", "chmod", "chown", "cksum", "comm", "cp", "cut", "find", "grep", "head", "ldconfig", "ldd"),
+    *("ls", "mkdir", "mktemp", "od", "readlink", "rm", "sed", "sh", "sort", "stat", "tail", "touch", "tr", "xargs"),
 )
 CONFIGURED = "etc/ld.so.conf.d/tritonbuild.conf"
 NAMED = re.compile("tritonbuild: (.*) names (.*), which is brought\n")
@@ -158,11 +158,14 @@ class Build:
         (composed / "tritonbuild").mkdir()
         for kind in ("list", "missing"):
             shutil.copy(above / "tritonbuild" / f"runtime.{kind}", composed / "tritonbuild")
+        shutil.copytree(above / "tritonbuild" / "runtime.other", composed / "tritonbuild" / "runtime.other")
         named = [(name, os.path.realpath(f"{above}{file}")) for file, name in NAMED.findall(done.stderr)]
         done = run(composed, "check.sh", *checked, env={})
         folders = (runtime / CONFIGURED).read_text().splitlines() if (runtime / CONFIGURED).exists() else ()
+        added = composed / "tritonbuild" / "checked"
+        files |= {os.path.relpath(path, added): path for path in added.rglob("*") if path.is_file()}
         return Outcome(
-            files=frozenset(name for name in files if not name.startswith("etc/ld.so.conf.d/")),
+            files=frozenset(name for name in files if not name.startswith("etc/ld.so.")),
             links={name: str(path.readlink()) for name, path in files.items() if path.is_symlink()},
             folders=frozenset(folders),
             opened=frozenset((name, file.removeprefix(str(above)).replace("\1", "\n")) for name, file in named),

@@ -62,7 +62,9 @@ def planned(  # noqa: PLR0917 - as the scripts take them
 
 def outcome(found: ImagePlan) -> Outcome:
     """Return the outcome of a plan: the files of its runtime, and its remarks."""
-    items = [item for one in found.layers if one.title.startswith(("runtime", "Python")) for item in one.items]
+    items = [
+        item for one in found.layers if one.title.startswith(("runtime", "Python", "libraries")) for item in one.items
+    ]
     entries = [item.entry for item in items if item.entry.kind != FOLDER]
     configured = [item.content for one in found.layers for item in one.items if item.entry.path == CONFIGURED]
     return Outcome(

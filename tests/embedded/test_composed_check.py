@@ -7,6 +7,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import attrs
 import pytest
 
 from tests.replica.layers import Tree, file, symlink
@@ -104,8 +105,68 @@ def test_a_base_that_is_too_old(bench: Bench, compiler: Compiler) -> None:
     )
     done, _ = images.plan(images.request("a"))
     assert done.code == 4
-    assert f"error: /{COMPONENT} needs GLIBC_2.99, which the composed image does not have\n" in done.err
+    assert f"error: /{COMPONENT} needs GLIBC_2.99, which /lib/x86_64-linux-gnu/libc.so.6 does not define\n" in done.err
     assert "hint: use a full image whose base is as old as the base image\n" in done.err
+
+
+USES = "int f(void); int g(void) { return f(); }\n"
+BESIDE = "usr/local/lib/tritonbuild"
+
+
+def versioned(compiler: Compiler, versions: str, *needed: str) -> bytes:
+    return compiler("libv.so.1", *needed, code="int f(void) { return 1; }\n", versions=versions)
+
+
+def test_an_older_library_of_the_base(bench: Bench, compiler: Compiler) -> None:
+    """Full's is brought beside it, and with it a library that only full's needs."""
+    base = base_tree(compiler)
+    more = compiler("libmore.so.1")
+    new = versioned(compiler, "V_1 { };\nV_2 { f; } V_1;\n", "libmore.so.1")
+    full = {
+        COMPONENT: file(compiler("libtriton_a.so", "libv.so.1", code=USES)),
+        f"{LIBRARIES}/libv.so.1": symlink("libv.so.1.2"),
+        f"{LIBRARIES}/libv.so.1.2": file(new),
+        f"{LIBRARIES}/libmore.so.1": file(more),
+    }
+    base[f"{LIBRARIES}/libv.so.1"] = symlink("libv.so.1.1")
+    base[f"{LIBRARIES}/libv.so.1.1"] = file(versioned(compiler, "V_1 { f; };\n"))
+    images = sources(bench, base, full)
+    done, plan = images.plan(images.request("a"))
+    assert done.code == 0, done.err
+    brought = {path for path in files(plan) if "libv" in path or "libmore" in path}
+    assert brought == {f"/{BESIDE}/libv.so.1", f"/{LIBRARIES}/libmore.so.1"}
+    composed = images.build(images.request("a"))
+    assert composed.contents[f"{BESIDE}/libv.so.1"] == new
+    assert composed.contents["etc/ld.so.conf.d/00-tritonbuild.conf"] == f"/{BESIDE}\n".encode()
+    assert f"/{BESIDE}/libv.so.1\0".encode() in composed.contents["etc/ld.so.cache"]
+    assert f"{BESIDE}/libv.so.1" not in images.build(attrs.evolve(images.request("a"), exempt=["V_2"])).contents
+
+
+def test_another_library_of_the_base_with_every_version(bench: Bench, compiler: Compiler) -> None:
+    """The base's file differs, but defines what is needed: it is used."""
+    base = base_tree(compiler)
+    new = versioned(compiler, "V_1 { f; };\n")
+    full = {
+        COMPONENT: file(compiler("libtriton_a.so", "libv.so.1", code=USES)),
+        f"{LIBRARIES}/libv.so.1": file(new),
+    }
+    base[f"{LIBRARIES}/libv.so.1"] = file(versioned(compiler, "V_1 { f; };\nV_2 { } V_1;\n"))
+    images = sources(bench, base, full)
+    done, plan = images.plan(images.request("a"))
+    assert done.code == 0, done.err
+    assert not any("libv" in path for path in files(plan))
+
+
+def test_an_older_library_that_a_run_path_finds(bench: Bench, compiler: Compiler) -> None:
+    """The loader's configuration cannot hide it, so the two are named."""
+    base = base_tree(compiler)
+    new = versioned(compiler, "V_2 { f; };\n")
+    component = compiler("libtriton_a.so", "libv.so.1", code=USES, words=["-Wl,-rpath,/opt/acme"])
+    base["opt/acme/libv.so.1"] = file(versioned(compiler, "V_1 { f; };\n"))
+    images = sources(bench, base, {COMPONENT: file(component), "opt/acme/libv.so.1": file(new)})
+    done, _ = images.plan(images.request("a"))
+    assert done.code == 4
+    assert f"error: /{COMPONENT} needs V_2, which /opt/acme/libv.so.1 does not define\n" in done.err
 
 
 @pytest.fixture(scope="session")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
 import pytest
 
-from tests import variants
+from tests import services, variants
 from tests.integration import compare
 from tests.integration.conftest import make_lab, needed
 from tests.integration.labs import Lab, Sources
@@ -58,3 +61,45 @@ def test_packages_of_the_index_work_as_in_full(
         )
         == []
     )
+
+
+VERSIONED = "libacme_versioned.so.1"
+QUESTION = {
+    "inputs": [{"name": "INPUT0", "datatype": "FP32", "shape": [2], "data": [1.5, 2.5]}],
+    "outputs": [{"name": "OUTPUT0"}],
+}
+
+
+def answer(url: str, model: str) -> list[float]:
+    """Return the answer of a model of the variants to `QUESTION`."""
+    request = urllib.request.Request(f"{url}/v2/models/{model}/infer", data=json.dumps(QUESTION).encode())
+    with urllib.request.urlopen(request, timeout=30) as response:
+        found = json.loads(response.read())["outputs"][0]["data"]
+    assert isinstance(found, list)
+    return found
+
+
+def repository(made_variants: variants.Variants, folder: Path, *names: str) -> Path:
+    """Return a model repository with some models of the variants."""
+    for name in names:
+        shutil.copytree(made_variants.models / name, folder / "models" / name)
+    return folder / "models"
+
+
+@pytest.mark.parametrize("lab", ["podman", "embedded"], indirect=True)
+def test_a_library_that_the_base_has_in_an_older_version(
+    lab: Lab, references: Mapping[str, str], made_variants: variants.Variants, tmp_path: Path
+) -> None:
+    tag = f"tritonbuild-test/variants:older-{lab.name}"
+    lab.build(
+        *("--image", f"full,{references['acme']}", "--image", f"min,{references['old-min']}", "--backend", "versioned"),
+        tag=tag,
+    )
+    found = lab.run("run", "--rm", "--network=none", "--entrypoint=find", tag, "/usr", "-xdev", "-name", VERSIONED)
+    assert sorted(found.split()) == [
+        f"/usr/lib/x86_64-linux-gnu/{VERSIONED}",
+        f"/usr/local/lib/tritonbuild/{VERSIONED}",
+    ]
+    models = repository(made_variants, tmp_path, "versioned")
+    with services.serve(lab.runner_env, lab.runner, tag, models) as server:
+        assert answer(server.url, "versioned") == [1.5, 2.5]

@@ -68,6 +68,7 @@ class Catalog:
             cuda_version=table["cuda"].get(version),
             dcgm_version=scope.value(table["dcgm"]) if known else None,
             variants=tuple(name for name, row in table["variants"].items() if scope.covers(row)),
+            variant_cuda={name: row[version] for name, row in table["variant_cuda"].items() if version in row},
             versions={name: text for name, text in frameworks.items() if text is not None},
         )
 

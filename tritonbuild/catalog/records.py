@@ -22,6 +22,7 @@ class Release:
         ubuntu_version: The Ubuntu release of its images: `22.04`.
         python_version: The minor version of the interpreter in its images: `3.10`.
         cuda_version: The version of CUDA as the release's documents spell it; None where they have none.
+        variant_cuda: The versions of CUDA in those of *variants* that are built on a base of their own, where known.
         dcgm_version: The version of NVIDIA's data center GPU manager, as its package has it.
         variants: The published images by their names in the catalog: `full`, `min`, `vllm`.
         versions: The versions of frameworks in its images, by name: `onnxruntime`, `openvino`, `vllm`, `tensorrtllm`.
@@ -37,6 +38,7 @@ class Release:
     dcgm_version: str | None
     variants: tuple[str, ...]
     versions: Mapping[str, str] = attrs.field(factory=dict)
+    variant_cuda: Mapping[str, str] = attrs.field(factory=dict)
 
 
 @attrs.frozen(kw_only=True)

@@ -247,8 +247,10 @@ class Composition:
         """Return the variant of the full image to use; `full` if the user names the image."""
         if "full" in self.images:
             return "full"
+        release = self.catalog.release(self.container_version)
         variant, note = resolution.variant(self._target(), found.of_release())
-        notes += [note] if note else []
+        disagreement = "" if self.base or not self.enable_gpu else resolution.other_cuda(release, variant)
+        notes += [text for text in (note, disagreement) if text]
         if variant != "full" and self.runtime == "install":
             hint = "use --runtime copy; install omits the packages of that image"
             raise InvalidInputError(f"--runtime install cannot compose the {variant!r} image", hint=hint)

@@ -8,7 +8,7 @@ import attrs
 
 from tritonbuild import additions
 from tritonbuild.additions import ComponentFolder
-from tritonbuild.catalog import KINDS, Catalog, Component, check_name
+from tritonbuild.catalog import KINDS, Catalog, Component, Release, check_name
 from tritonbuild.composition import extras
 from tritonbuild.errors import InvalidInputError
 from tritonbuild.wellknown import COMPONENT_FOLDERS
@@ -82,6 +82,17 @@ def variant(target: Target, components: Iterable[Component]) -> tuple[str, str]:
         return name, ""
     special = [one for one in ("vllm", "tensorrtllm") if any(component.name == one for component in found)]
     return name, f"{' and '.join(special) or 'the selection'} is in the {name!r} image alone, which is used"
+
+
+def other_cuda(release: Release, variant_name: str) -> str:
+    """Return a note if a variant of the full image is built on another CUDA than the release's min image, or ""."""
+    cuda, base = release.variant_cuda.get(variant_name, ""), release.cuda_version or ""
+    if not cuda or not base or cuda.split(".")[:2] == base.split(".")[:2]:
+        return ""
+    return (
+        f"the {variant_name!r} image of release {release.version} has CUDA {cuda} and the base CUDA {base}: "
+        "of libraries that both have under one name, the image gets the base's; --base names another base"
+    )
 
 
 def _component(folder: ComponentFolder, target: Target) -> Component:

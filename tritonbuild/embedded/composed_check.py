@@ -13,7 +13,7 @@ from typing import Final
 
 import attrs
 
-from tritonbuild.embedded.libraries import OF_THE_DRIVER, is_library, matches
+from tritonbuild.embedded.libraries import OF_THE_BASE, OF_THE_DRIVER, is_library, matches
 from tritonbuild.embedded.runtime import SERVER_PATH
 from tritonbuild.errors import BuildFailedError
 from tritonbuild.layers.entry import FILE, FOLDER
@@ -41,41 +41,53 @@ class Excused:
         return f"{self.file} needs {self.name}, {self.reason}"
 
 
-def check(
-    composed: Loader,
-    full: Loader,
-    items: Mapping[str, Item],
-    exempt: Sequence[str],
-    absent: Sequence[AbsentLibraries] = (),
-) -> tuple[Excused, ...]:
-    """Check that the libraries of all new files are found; return those that need not be.
+def lacking(composed: Loader, full: Loader, items: Mapping[str, Item], exempt: Sequence[str]) -> Mapping[Missing, str]:
+    """Return the libraries and versions that new files do not find, each with the reason why that is no fault.
 
     Args:
         composed: The loader of the composed image.
         full: The loader of the full image, without the parts of components that are left out.
         items: The new items, by path.
         exempt: Names of libraries (shell patterns) that may be missing.
-        absent: Libraries that are left out with a part of the image.
-
-    Raises:
-        BuildFailedError: A library, or a version of its symbols, is missing.
     """
     missing: dict[Missing, None] = {}
     for path in _programs(composed.view, items):
         for lack in composed.closure(path).missing:
             if not matches(lack.name, (*OF_THE_DRIVER, *exempt)):
                 missing[lack] = None
+    return {lack: _excuse(lack, composed.view, full) for lack in missing}
+
+
+def verify(lacks: Mapping[Missing, str], absent: Sequence[AbsentLibraries] = ()) -> tuple[Excused, ...]:
+    """Return the missing libraries that need not be found, of those that `lacking` returned.
+
+    Args:
+        lacks: The missing libraries, each with its excuse.
+        absent: Libraries that are left out with a part of the image.
+
+    Raises:
+        BuildFailedError: One of them has no excuse.
+    """
     excused, faults = [], {}
-    for lack in missing:
+    for lack, reason in lacks.items():
         inside = _left_out(lack, [one for one in absent if one.folder and lack.file.startswith(f"{one.folder}/")])
-        reason = "" if inside else _excuse(lack, composed.view, full)
-        if reason:
+        if reason and not inside:
             excused.append(Excused(file=lack.file, name=lack.name, reason=reason))
         else:
             faults[lack] = inside or _left_out(lack, [one for one in absent if not one.folder])
     if faults:
         raise _failed(faults)
     return tuple(excused)
+
+
+def replacement(lack: Missing, full: Loader, base: View, exclude: Sequence[str]) -> str:
+    """Return the canonical path of full's library, for a version that the base's does not define; or empty."""
+    name = posixpath.basename(lack.library)
+    kept = matches(name, (*OF_THE_BASE, *OF_THE_DRIVER, *exclude))
+    if kept or not lack.library or base.resolve(lack.library) is None:
+        return ""
+    path = full.closure(lack.file).found.get(name, "")
+    return (path and full.view.resolve(path)) or ""
 
 
 def _left_out(lack: Missing, absent: Sequence[AbsentLibraries]) -> AbsentLibraries | None:
@@ -85,10 +97,7 @@ def _left_out(lack: Missing, absent: Sequence[AbsentLibraries]) -> AbsentLibrari
 
 def _failed(faults: Mapping[Missing, AbsentLibraries | None]) -> BuildFailedError:
     """Return the error over missing libraries, each with the part of the image that it was left out with."""
-    lines = [
-        f"{lack.file} needs {lack.name}{part or ', which the composed image does not have'}"
-        for lack, part in faults.items()
-    ]
+    lines = [f"{lack.file} needs {lack.name}{part or f', {_lack(lack)}'}" for lack, part in faults.items()]
     hint = "add --exempt-library for a library that is provided at run time"
     if any(lack.name.startswith("GLIBC_") for lack in faults):
         hint = "use a full image whose base is as old as the base image"
@@ -99,12 +108,17 @@ def _failed(faults: Mapping[Missing, AbsentLibraries | None]) -> BuildFailedErro
     )
 
 
+def _lack(lack: Missing) -> str:
+    """Return the end of the message about a library that no part of the image was left out with."""
+    return f"which {lack.library} does not define" if lack.library else "which the composed image does not have"
+
+
 def _excuse(lack: Missing, composed: View, full: Loader) -> str:
     """Return the reason why a missing library is no fault; empty if it is one."""
     if lack.name in {one.name for one in full.closure(lack.file).missing}:
         return "which the full image lacks too"
     folder = _PACKAGE.match(lack.file.strip("/"))
-    if folder is None or lack.is_version:
+    if folder is None or lack.library:
         return ""
     found = _named(composed, folder[0], lack.name)
     return f"which its package has as /{found}" if found else ""

@@ -5,6 +5,7 @@ Planning has four phases: combine the sources, copy the server and the component
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -27,6 +28,10 @@ from tritonbuild.wellknown import SERVER
 
 CONFIGURED: Final = "etc/ld.so.conf.d/tritonbuild.conf"
 """The loader configuration that lists the folders of brought libraries."""
+
+NEWER: Final = "usr/local/lib/tritonbuild"
+"""The folder of libraries that define more symbol versions than the base's; the loader searches it first."""
+NEWER_CONFIGURED: Final = "etc/ld.so.conf.d/00-tritonbuild.conf"
 
 Begun = Callable[[Sequence[NewLayer]], object]
 """Receives layers that can be written while planning goes on."""
@@ -214,13 +219,8 @@ def _finish(sources: _Sources) -> ImagePlan:
     """Check the libraries of the image; add generated files, the user's folders and the working directory."""
     assembly, base = sources.assembly, sources.base
     request, env = _environment(sources)
-    configured = "".join(f"{folder}\n" for folder in sorted(sources.runtime.configured)).encode()
-    extra = {CONFIGURED: configured} if configured else {}
-    composed = assembly.composed()
-    loader = _loader(composed, sources.machine, {**base.env, **env}, extra, folder=f"{SERVER}/lib")
-    excused = composed_check.check(
-        loader, sources.runtime.loader, assembly.items, request.exempt, absent=request.absent()
-    )
+    loader, extra, excused = _check(sources, request, env)
+    composed = loader.view
     generated = {**accounts.files(base.view, request.user), **extra, ldcache.PATH: ldcache.render(loader.lines)}
     items = [assembly.generated(path, content) for path, content in generated.items()]
     if composed.resolve(request.user.home) is None:
@@ -248,6 +248,34 @@ def _finish(sources: _Sources) -> ImagePlan:
         full=sources.full,
         base=base,
     )
+
+
+def _check(
+    sources: _Sources, request: Request, env: Mapping[str, str]
+) -> tuple[Loader, dict[str, bytes], tuple[composed_check.Excused, ...]]:
+    """Check the libraries of new files; where the base's lack a version, bring full's into a folder that comes first.
+
+    Returns:
+        The loader of the composed image, the configuration files that are added to it, and the excused libraries.
+    """
+    assembly, runtime = sources.assembly, sources.runtime
+    configured = "".join(f"{folder}\n" for folder in sorted(runtime.configured)).encode()
+    extra = {CONFIGURED: configured} if configured else {}
+    while True:
+        composed = assembly.composed()
+        loader = _loader(composed, sources.machine, {**sources.base.env, **env}, extra, folder=f"{SERVER}/lib")
+        lacks = composed_check.lacking(loader, runtime.loader, assembly.items, request.exempt)
+        folder = canonical(composed, NEWER)
+        newer = {}
+        for lack in [lack for lack, excuse in lacks.items() if not excuse]:
+            to = f"{folder}/{posixpath.basename(lack.library)}"
+            path = composed_check.replacement(lack, runtime.loader, sources.base.view, request.exclude_libraries)
+            if path and to not in assembly.items:
+                newer[to] = assembly.full.item(path, to=to)
+        if not newer:
+            return loader, extra, composed_check.verify(lacks, request.absent())
+        assembly.add("libraries in place of the base's", newer.values())
+        extra[NEWER_CONFIGURED] = f"/{folder}\n".encode()
 
 
 def _environment(sources: _Sources) -> tuple[Request, dict[str, str]]:

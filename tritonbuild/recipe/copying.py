@@ -73,13 +73,14 @@ def stages(selection: Selection) -> list[Stage]:
                 target="/tritonbuild/",
                 from_stage="runtime",
             ),
+            Copy(sources=("/tritonbuild/runtime.other/",), target="/tritonbuild/runtime.other/", from_stage="runtime"),
             *(
                 Copy(
                     sources=(f"/tritonbuild/runtime.{kind}",),
                     target=f"/tritonbuild/clients.{kind}",
                     from_stage=stage.name,
                 )
-                for kind in ("list", "missing")
+                for kind in ("list", "missing", "other/")
                 for stage in _clients(selection)[1:]
             ),
         ),

@@ -111,9 +111,7 @@ def check(selection: Selection, *before: Instruction) -> Stage:
 def last(selection: Selection) -> Stage:
     """Return the last stage, which is the image."""
     composition, recipe = selection.composition, selection.recipe
-    instructions: list[Instruction] = [
-        Copy(sources=("/tritonbuild/etc/ld.so.cache",), target="/etc/ld.so.cache", from_stage="check")
-    ]
+    instructions: list[Instruction] = [Copy(sources=("/tritonbuild/checked/",), target="/", from_stage="check")]
     if composition.models:
         instructions.append(Copy(sources=("models/",), target=f"{composition.models_folder}/", chown=ROOT))
     if composition.environment:

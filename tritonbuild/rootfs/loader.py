@@ -25,11 +25,17 @@ _PLATFORMS: Final = {62: "x86_64", 183: "aarch64"}
 
 @attrs.frozen(kw_only=True)
 class Missing:
-    """A library, or a version of its symbols, that a file needs and the loader does not find."""
+    """A library, or a version of a library's symbols, that a file needs and the loader does not find.
+
+    Attributes:
+        file: The file.
+        name: The name of the library, or the version.
+        library: For a version, the path of the library that does not define it, as it was found; else empty.
+    """
 
     file: str
     name: str
-    is_version: bool = False
+    library: str = ""
 
 
 @attrs.frozen
@@ -129,8 +135,9 @@ class Loader:
                 if library.soname:
                     by_name.setdefault(library.soname, loaded)
                 found[name] = at
-        for version in _versions(waiting, by_name):
-            missing.setdefault(("", version), Missing(file=f"/{path}", name=version, is_version=True))
+        for version, library_path in _versions(waiting, by_name):
+            lack = Missing(file=f"/{path}", name=version, library=library_path)
+            missing.setdefault((library_path, version), lack)
         return Closure(found, tuple(missing.values()))
 
     def _search(self, name: str, by: _Loaded) -> tuple[str, str, Elf] | None:  # noqa: C901 - the folders in the loader's order
@@ -189,8 +196,8 @@ class Loader:
         return _TOKEN.sub(lambda match: values[match[1] or match[2]], text)
 
 
-def _versions(loaded: Iterable[_Loaded], by_name: Mapping[str, _Loaded]) -> list[str]:
-    """Return the symbol versions that one of the objects needs and the library does not define."""
+def _versions(loaded: Iterable[_Loaded], by_name: Mapping[str, _Loaded]) -> list[tuple[str, str]]:
+    """Return the symbol versions that one of the objects needs, each with the library that does not define it."""
     lacking = []
     for one in loaded:
         for name, versions in one.elf.versions_needed:
@@ -198,7 +205,7 @@ def _versions(loaded: Iterable[_Loaded], by_name: Mapping[str, _Loaded]) -> list
             # A library without versions satisfies every need.
             if library is None or not library.elf.versions:
                 continue
-            lacking += [version for version in versions if version not in library.elf.versions]
+            lacking += [(version, library.path) for version in versions if version not in library.elf.versions]
     return lacking
 
 

@@ -1,13 +1,15 @@
-# Runs in the composed image: renews the loader's cache, then looks for missing libraries.
+# Runs in the composed image: renews the loader's cache, then looks for missing libraries. Collects in /tritonbuild/checked
+# what the image gets from this: the cache, and libraries in place of the base's.
 # Arguments: exempt=PATTERN for libraries that may be missing; absent=FOLDER=PATTERN=PART for libraries that are left out
 # with a part of the image, of a component's folder or, if FOLDER is empty, of others. /tritonbuild/NAME.list has the paths
 # of the files that were copied beside the server, and NAME.missing the libraries that their source image lacks too: a
-# line "LIBRARY<tab>PATH" for each. In both, \001 stands for a line break in a path.
+# line "LIBRARY<tab>PATH" for each. In both, \001 stands for a line break in a path. NAME.other has
+# libraries of the source image that the base has in another version.
 set -eu
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
+checked=/tritonbuild/checked
+mkdir -p $checked/etc
 ldconfig
-mkdir -p /tritonbuild/etc
-cp -p /etc/ld.so.cache /tritonbuild/etc/
 
 export LD_LIBRARY_PATH="/opt/tritonserver/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 {
@@ -20,26 +22,90 @@ export LD_LIBRARY_PATH="/opt/tritonserver/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PAT
     done
 } | sort -u | tr '\n\001' '\000\n' | xargs -0 -r grep -l -s -Z -m 1 "^$(printf '\177')ELF" |
     tr '\n\000' '\001\n' > /tritonbuild/elf || true
+cat /tritonbuild/*.missing 2> /dev/null | sort -u > /tritonbuild/excused || true
 
+# Writes to /tritonbuild/missing a line "LIBRARY<tab>-<tab>PATH" for every library that a file does not find, and a line
+# "VERSION<tab>LIBRARY<tab>PATH" for every version of a symbol that the found library does not define.
 # ldd prints the path of each file before its libraries when it has more than one argument. A path with a line break is
 # an only argument, so that its path is not in the output.
 lacking='
     BEGIN { FS = "\t" }
     /^[^\t].*:$/ { if (!single) file = substr($0, 1, length($0) - 1); next }
-    /^\t.* => not found$/ { sub(/ => not found$/, "", $2); print $2 "\t" file }
-    /: version `.*not found/ { sub(/^.*: version `/, ""); sub(/\047.*/, ""); print $0 "\t" file }
+    /^\t.* => not found$/ { sub(/ => not found$/, "", $2); print $2 "\t-\t" file }
+    /: version `.*not found/ {
+        version = library = $0
+        sub(/^.*: version `/, "", version)
+        sub(/\047.*/, "", version)
+        sub(/: version `.*/, "", library)
+        sub(/^.*: \//, "/", library)
+        print version "\t" library "\t" file
+    }
     /: error while loading shared libraries: / {
-        sub(/^.*: error while loading shared libraries: /, ""); sub(/: .*/, ""); sub(/^.*\//, ""); print $0 "\t" file
+        sub(/^.*: error while loading shared libraries: /, ""); sub(/: .*/, ""); sub(/^.*\//, ""); print $0 "\t-\t" file
     }
 '
-{
-    grep -v "$(printf '\001')" /tritonbuild/elf | tr '\n' '\000' | xargs -0 -r ldd /bin/sh 2>&1 | awk "$lacking" || true
-    grep "$(printf '\001')" /tritonbuild/elf | while IFS= read -r line; do
-        path=$(printf '%s.' "$line" | tr '\001' '\n')
-        ldd "${path%.}" 2>&1 | awk -v file="$line" -v single=1 "$lacking"
+look() {
+    {
+        grep -v "$(printf '\001')" /tritonbuild/elf | tr '\n' '\000' | xargs -0 -r ldd /bin/sh 2>&1 |
+            awk "$lacking" || true
+        grep "$(printf '\001')" /tritonbuild/elf | while IFS= read -r line; do
+            path=$(printf '%s.' "$line" | tr '\001' '\n')
+            ldd "${path%.}" 2>&1 | awk -v file="$line" -v single=1 "$lacking"
+        done
+    } | sort -u > /tritonbuild/missing
+}
+
+tab=$(printf '\t')
+is_excused() { grep -qxF -e "$1$tab$2" /tritonbuild/excused; }
+
+# Tells whether the arguments exempt the name $1.
+is_exempt() {
+    exempted=$1
+    shift
+    for argument; do
+        pattern=${argument#exempt=}
+        [ "$argument" != "$pattern" ] || continue
+        case $exempted in
+            $pattern) return 0 ;;
+        esac
     done
-} | sort -u > /tritonbuild/missing
-cat /tritonbuild/*.missing 2> /dev/null | sort -u > /tritonbuild/excused || true
+    return 1
+}
+
+# Puts libraries of the source image in a folder that the loader searches first, where the base's lack a version. Fails
+# if there is none to add.
+replace() {
+    found=1
+    while IFS=$tab read -r version library file; do
+        if [ "$library" = - ] || is_excused "$version" "$file" || is_exempt "$version" "$@"; then continue; fi
+        name=${library##*/}
+        [ ! -e "$newer/$name" ] || continue
+        for other in /tritonbuild/*.other/"$name"; do
+            [ -e "$other" ] || continue
+            mkdir -p "$newer" $checked"$newer" $checked/etc/ld.so.conf.d
+            cp -p "$other" "$newer/"
+            cp -p "$other" $checked"$newer/"
+            echo "$newer" > /etc/ld.so.conf.d/00-tritonbuild.conf
+            cp -p /etc/ld.so.conf.d/00-tritonbuild.conf $checked/etc/ld.so.conf.d/
+            found=0
+        done
+    done < /tritonbuild/missing
+    return $found
+}
+newer=$(cd -P /usr/local/lib 2> /dev/null && pwd || echo /usr/local/lib)/tritonbuild
+look
+while replace "$@"; do
+    ldconfig
+    look
+done
+cp -p /etc/ld.so.cache $checked/etc/
+# COPY may give the base's folders the mode and the time of these.
+find $checked -mindepth 1 -depth -type d | while IFS= read -r folder; do
+    path=${folder#"$checked"}
+    chown --reference="$path" "$folder"
+    chmod --reference="$path" "$folder"
+    touch --reference="$path" "$folder"
+done
 
 # Prints the first file called $1 in the folder of a component or of Python packages that has the file $2.
 in_package() {
@@ -86,44 +152,40 @@ left_out() (
 say() { printf 'tritonbuild: %s\n' "$1" >&2; }
 
 failed=0 old=0
-tab=$(printf '\t')
-while IFS=$tab read -r name file; do
+while IFS=$tab read -r name library file; do
     case $name in
         # The driver's libraries come from the host, with the GPU.
         libcuda.so* | libcudadebugger.so* | libnvidia-* | libnvcuvid.so* | libnvoptix.so*) continue ;;
     esac
-    for argument; do
-        pattern=${argument#*=}
-        case $argument in
-            exempt=*)
-                case $name in
-                    $pattern) continue 2 ;;
-                esac
-                ;;
-        esac
-    done
+    if is_exempt "$name" "$@"; then continue; fi
     part=$(left_out "$name" "$file" "$@")
     if [ -n "$part" ]; then
         say "$file needs $name, which is left out: add $part"
         failed=1
         continue
     fi
-    if grep -qxF -e "$name$tab$file" /tritonbuild/excused; then
+    if is_excused "$name" "$file"; then
         say "$file needs $name, which the full image lacks too"
         continue
     fi
-    case $name in
-        *.so*)
+    case $library in
+        /*) if [ "$name" != "${name#GLIBC_}" ]; then old=1; fi ;;
+        -)
             other=$(in_package "$name" "$file")
             if [ -n "$other" ]; then
                 say "$file needs $name, which its package has as $other"
                 continue
             fi
             ;;
-        GLIBC_*) old=1 ;;
     esac
     part=$(left_out "$name" '' "$@")
-    say "$file needs $name, which ${part:+is left out: add }${part:-the composed image does not have}"
+    if [ -n "$part" ]; then
+        say "$file needs $name, which is left out: add $part"
+    elif [ "$library" != - ]; then
+        say "$file needs $name, which $library does not define"
+    else
+        say "$file needs $name, which the composed image does not have"
+    fi
     failed=1
 done < /tritonbuild/missing
 if [ $old = 1 ]; then say 'use a full image whose base is as old as the base image'; fi

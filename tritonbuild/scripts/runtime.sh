@@ -1,6 +1,7 @@
 # Runs in the full image: collects in /tritonbuild/runtime the files that the chosen components need and the base lacks.
-# Writes their paths to runtime.list and the libraries that this image lacks to runtime.missing, for check.sh. In lists of
-# paths, each line is a path, and \001 stands for a line break in it.
+# For check.sh, writes their paths to runtime.list and the libraries that this image lacks to runtime.missing, and copies
+# libraries that the base has in another version to runtime.other. In lists of paths, each line is a path, and \001 stands
+# for a line break in it.
 # Arguments: folders of components below /opt/tritonserver, or below FOLDER of the sdk image after a first root=FOLDER;
 # name=PATTERN for libraries opened by name at run time; file=PATH for a file or folder that is read at run time, and
 # small=PATH for one that is left out if it has more than 4 MiB beyond the base; exclude=PATTERN for libraries that are left
@@ -20,7 +21,7 @@ base=/tritonbuild/base
 out=/tritonbuild/runtime
 work=$(mktemp -d)
 export LD_LIBRARY_PATH="$server/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
-mkdir -p $out
+mkdir -p $out $out.other
 newline='
 '
 mark=$(printf '\001')
@@ -205,8 +206,9 @@ dynamic_names() {
     done
 }
 
-# Tells whether the library $1 that is found at $2 has to be brought; sets $folder to the canonical path of its folder.
-is_lacking() {
+# Tells whether the library $1 that is found at $2 is one that can be brought; sets $folder to the canonical path of its
+# folder.
+is_portable() {
     local pattern
     case $1 in
         # The C library is the base's; the driver's libraries come from the host.
@@ -222,7 +224,11 @@ is_lacking() {
     case $folder in
         $server | $server/*) return 1 ;;
     esac
-    ! grep -qxF -e "$1" $base/sonames && ! in_base "$folder/${2##*/}"
+}
+
+# Tells whether the library $1 that is found at $2 has to be brought; sets $folder as is_portable does.
+is_lacking() {
+    is_portable "$1" "$2" && ! grep -qxF -e "$1" $base/sonames && ! in_base "$folder/${2##*/}"
 }
 
 # 1. The server and the components, which are copied whole: the targets of links that lead out of them.
@@ -392,12 +398,39 @@ if [ -s $work/folders ]; then
     sort -u $work/folders > $out/etc/ld.so.conf.d/$conf
 fi
 
-# 5. Libraries that the copied libraries need and this image lacks.
+# 5. Libraries that the base has in another file, for symbol versions that only this image has. A version with the name of
+# the library itself is in each of its files.
+identify() {
+    tr '\n' '\000' | xargs -0 -r stat -L -c '%s %Y %n' 2> /dev/null > $work/sizes || true
+    awk '$1 > 16777216' $work/sizes
+    awk '$1 <= 16777216' $work/sizes | sed 's/^[^ ]* [^ ]* //' | tr '\n' '\000' | xargs -0 -r cksum 2> /dev/null || true
+}
+while IFS=$tab read -r name path; do
+    if is_portable "$name" "$path" && ! is_lacking "$name" "$path"; then printf '%s\n' "$path"; fi
+done < $work/handled | sort -u | identify > $work/files
+awk '
+    FILENAME == ARGV[1] { same[$0] = 1; next }
+    {
+        path = name = $0
+        sub(/^[^ ]* [^ ]* /, "", path)
+        sub(/.*\//, "", name)
+        if (!(($1 " " $2 " " name) in same)) print path
+    }
+' $base/libraries $work/files > $work/other
+if [ -s $work/other ]; then
+    tr '\n' '\000' < $work/elf | xargs -0 -r ldd -v /bin/sh 2> /dev/null |
+        sed -n 's/^\t\t\([^ ]*\) (\(.*\)) => .*/\1 \2/p' | awk '$1 != $2 { print $1 }' | sort -u > $work/versioned
+    while IFS= read -r path; do
+        if grep -qxF -e "${path##*/}" $work/versioned; then cp -pL "$path" $out.other/; fi
+    done < $work/other
+fi
+
+# 6. Libraries that the copied libraries need and this image lacks.
 sed -n -e '/\.so$/p' -e '/\.so\./p' $out.list | sort -u > $work/brought
 comm -23 $work/brought $work/elf | elf_files | ask_loader
 sort -u -o $out.missing $out.missing
 
-# 6. Reproducible bytes: folders get the mode and the time that they have in the full image.
+# 7. Reproducible bytes: folders get the mode and the time that they have in the full image.
 (cd $out && find . -depth -type d -print0) | lines | while IFS= read -r entry; do
     decode "$entry"
     folder=$path
