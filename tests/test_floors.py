@@ -24,7 +24,7 @@ STOREYS = (
     ("rootfs",),
     ("recipe", "embedded", "source_check"),
     ("backends",),
-    ("build_command", "build_outcome"),
+    ("build_command", "build_outcome", "scratch"),
     ("run_build", "keywords"),
     ("api",),
     ("__init__",),

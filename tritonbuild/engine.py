@@ -74,6 +74,11 @@ class Engine:
         follow_up: Takes the image id, *scratch* (a private folder) and the options as keywords; yields the commands
             (argv after the global flags) that remain after the build: a push, a save to an archive. Each
             is run before the next is requested. It may write the manifest's digest to the file `digest` in *scratch*.
+        clean_up: Takes a function that runs a command (its words after the global flags) and returns its output, and
+            the options as keywords; removes what a build that did not end with success left in the engine's storage,
+            and returns a remark if something may remain.
+        temporary: The folder for the engine's temporary files if TMPDIR is not set, where it may leave some of a build
+            that is stopped; each build gets a folder of its own in it. Empty for an engine that leaves none.
         input_error_status: The exit status with which its process reports invalid input, in lines `error: MESSAGE`
             and `hint: HINT`; 0 for an engine without one.
         id_query: The command, after the global flags, that prints the image id; the id from the build is appended.
@@ -101,6 +106,8 @@ class Engine:
     plan_option: str = ""
     document: Callable[[Any], str] | None = None
     follow_up: Callable[..., Iterable[Sequence[str]]] | None = None
+    clean_up: Callable[..., str] | None = None
+    temporary: str = ""
     input_error_status: int = 0
     id_query: tuple[str, ...] = ()
     size_query: tuple[str, ...] = ()
@@ -159,12 +166,16 @@ def start_probe(
 
 def ask(engine: Engine, query: Sequence[str], image: str, options: Mapping[str, Any], env: Mapping[str, str]) -> str:
     """Return the output of one of the engine's queries about an image; empty if it fails."""
-    argv = [*engine.command(query, options), image]
+    return output(engine, [*query, image], options, env) if image else ""
+
+
+def output(engine: Engine, words: Sequence[str], options: Mapping[str, Any], env: Mapping[str, str]) -> str:
+    """Return the output of one of the engine's commands; empty if it fails."""
     try:
-        answer = process.capture(argv, timeout=30, env=env) if image else None
+        answer = process.capture(engine.command(words, options), timeout=30, env=env)
     except OSError:
         return ""
-    return answer.output.strip() if answer and answer.ok else ""
+    return answer.output.strip() if answer.ok else ""
 
 
 def _answer(engine: Engine, options: Mapping[str, Any]) -> Health:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ import attrs
 
 from tritonbuild import build_command, build_context, build_outcome, dirs, flags, process
 from tritonbuild import engine as engines
+from tritonbuild import scratch as scratch_folders
 from tritonbuild.engine import Engine, Health
 from tritonbuild.errors import (
     BuildFailedError,
@@ -106,7 +106,7 @@ def check(job: Job) -> None:
     Raises:
         InvalidInputError: An option is unknown, has no effect, or its value is not accepted.
     """
-    with _scratch() as scratch:
+    with scratch_folders.private() as scratch:
         _command(job, scratch)
 
 
@@ -121,7 +121,7 @@ def _command(job: Job, scratch: Path) -> tuple[dict[str, Any], list[str]]:
 def run(job: Job) -> BuildResult:
     """Run a build; the errors are those of `tritonbuild.build`."""
     engine = job.engine
-    with _scratch() as scratch:
+    with scratch_folders.private() as scratch, scratch_folders.temporary(engine) as temporary:
         given, argv = _command(job, scratch)
         known = job.health
         wait = engines.start_probe(engine, given) if known is None else lambda: known
@@ -142,7 +142,8 @@ def run(job: Job) -> BuildResult:
         if job.on_start:
             job.on_start(health, tuple(mask(argv)))
         started = time.monotonic()
-        runner = _Runner(job=job, document=text, env={**engine.env, **health.env}, log=_new_log(engine))
+        env = {**engine.env, **health.env, **temporary}
+        runner = _Runner(job=job, document=text, env=env, log=_new_log(engine), options=given)
         runner.run(argv)
         facts = build_outcome.facts(given)
         with runner.logged():
@@ -188,11 +189,18 @@ class _Runner:
     document: str
     env: Mapping[str, str]
     log: Path
+    options: Mapping[str, Any]
 
     def run(self, argv: Sequence[str]) -> None:
         name, timeout = self.job.engine.name, self.job.timeout
-        with self.logged(argv):
-            done = process.run(argv, log=self.log, env=self.env, timeout=timeout, echo=self.job.echo)
+        try:
+            with self.logged(argv):
+                done = process.run(argv, log=self.log, env=self.env, timeout=timeout, echo=self.job.echo)
+        except BaseException:
+            self._clean_up()
+            raise
+        if not done.ok:
+            self._clean_up()
         facts: dict[str, Any] = {
             "argv": mask(argv),
             "log": self.log,
@@ -210,6 +218,15 @@ class _Runner:
         if done.returncode:
             reason = f"exit status {done.returncode}" if done.returncode > 0 else f"signal {-done.returncode}"
             raise BuildFailedError(f"the build with engine {name!r} failed with {reason}", **facts)
+
+    def _clean_up(self) -> None:
+        engine = self.job.engine
+        if engine.clean_up is None:
+            return
+        remark = engine.clean_up(lambda words: engines.output(engine, words, self.options, self.env), **self.options)
+        if remark and self.job.echo is not None:
+            with contextlib.suppress(OSError):
+                os.write(self.job.echo, f"tritonbuild: {remark}\n".encode())
 
     @contextlib.contextmanager
     def logged(self, argv: Sequence[str] = ()) -> Iterator[None]:
@@ -249,16 +266,6 @@ def _follow_up(runner: _Runner, image_id: str, scratch: Path, options: Mapping[s
         if isinstance(steps, Generator):
             steps.close()
     return build_outcome.pushed_digest(engine, image_id, options, runner.env, scratch)
-
-
-@contextlib.contextmanager
-def _scratch() -> Iterator[Path]:
-    """Yield a private temporary folder and remove it afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="tritonbuild-"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _new_log(engine: Engine) -> Path:

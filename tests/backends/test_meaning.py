@@ -397,7 +397,8 @@ def test_a_pull_policy_of_a_newer_version(engine: str, old: str, new: str) -> No
     with pytest.raises(InvalidInputError) as caught:
         adapt(engine, Health(ok=True, engine=engine, version=old), pull="newer")
     assert str(caught.value) == f"pull='newer' of engine {engine!r} needs {engine} {new} or newer, and this is {old}"
-    assert adapt(engine, Health(ok=True, engine=engine, version="9.0"), pull="newer") is None
+    files = {"context_path": "/c", "file": "/f"}
+    assert adapt(engine, Health(ok=True, engine=engine, version="9.0"), pull="newer", **files)
 
 
 INSPECTED: Final = "printf 'Name: default\\nDriver:        %s\\n'"

@@ -28,7 +28,7 @@ from tests.integration.labs import ENGINES, Lab
 from tritonbuild import backends, flags, fragment, process, testing
 from tritonbuild.containerfile import Copy, Run
 from tritonbuild.engine import probe
-from tritonbuild.errors import BuildFailedError
+from tritonbuild.errors import BuildFailedError, BuildTimeoutError
 from tritonbuild.run_build import BuildResult, Job, run
 
 DAEMONS = {
@@ -67,6 +67,34 @@ def subject(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> testing.Subject:
 @pytest.mark.parametrize("check", testing.CHECKS, ids=lambda check: check.__name__)
 def test_it_conforms(check: Callable[[testing.Subject], None], subject: testing.Subject) -> None:
     check(subject)
+
+
+@only("podman", "buildah")
+def test_a_stopped_build_leaves_no_container_mount_or_file(
+    lab: Lab, subject: testing.Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what others have in the same storage stays: here a working container of the user."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    words = ["podman", "ps", "--all", "--external"] if lab.name == "podman" else ["buildah", "containers"]
+
+    def state() -> tuple[str, list[str], list[Path]]:
+        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+        others = [line for line in mounts if "/overlay/" in line and lab.env["TMPDIR"].rpartition("/")[0] in line]
+        return services.programs.run([*words, "--quiet"]), others, list(tmp_path.iterdir())
+
+    mine = services.programs.run(["buildah", "from", "--pull=missing", subject.base]).strip()
+    try:
+        before = state()
+        assert before[0].strip()
+        day = services.a_day()
+        with pytest.raises(BuildTimeoutError):
+            subject.build(
+                "RUN echo", f"FROM {subject.base}", "RUN true", f"RUN sleep {day}", timeout=12, network="none"
+            )
+        assert services.left(day) == ()
+        assert state() == before
+    finally:
+        services.programs.run(["buildah", "rm", mine])
 
 
 @only("buildx", "nerdctl")

@@ -110,6 +110,9 @@ _OPTIONS: Final[flags.Table] = {
 }
 """The rows that both have in common: all but those that came with different versions, or that only one has."""
 
+TEMPORARY: Final = "/var/tmp"  # noqa: S108 - the folder of both if TMPDIR is not set
+"""The folder for blobs that are pulled, and for the mounts of `RUN`."""
+
 _ACCOUNT: Final = ("authfile", "cert_dir", "creds", "tls_verify")
 """The options for the connection to a registry; `push` has the same flags."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from attrs import evolve
 
 from tritonbuild import flags
 from tritonbuild.atomic import replacing
-from tritonbuild.backends import _containers, _options
+from tritonbuild.backends import _containers, _leftovers, _options
 from tritonbuild.backends._probe import ask, at_once, json_object, require_space, require_version
 from tritonbuild.engine import Engine, Health
 from tritonbuild.errors import InvalidInputError
@@ -40,7 +40,7 @@ OLDEST: Final = "1.24"
 """
 
 HEREDOCS_SINCE: Final = (1, 33)
-"""The first with heredocs in `RUN`."""
+"""The first with heredocs in `RUN` (its CHANGELOG.md)."""
 
 OPTIONS: Final[flags.Table] = _containers.table(
     {
@@ -117,9 +117,10 @@ def health(*, program: Sequence[str] = (NAME,), engine: str = NAME, **options: A
     return Health(ok=True, engine=engine, version=version, features=frozenset(features))
 
 
-def adapt(health: Health, *, engine: str = NAME, **options: Any) -> None:
-    """Refuse the pull policy that this version lacks."""
+def adapt(health: Health, *, engine: str = NAME, **options: Any) -> dict[str, Any]:
+    """Refuse the pull policy that this version lacks; mark the working containers of the build."""
     _containers.check_pull(options, engine=engine, version=health.version, since="1.29")
+    return _leftovers.marked(options)
 
 
 def construct_build_args(*, engine: str = NAME, context_path: str = ".", **options: Any) -> list[str]:
@@ -145,6 +146,11 @@ def follow_up(image_id: str, *, scratch: Path, engine: str = NAME, **options: An
     yield from _containers.pushes(image_id, scratch=scratch, tokens=tokens, options=options, engine=engine)
 
 
+def clean_up(ask: Callable[[Sequence[str]], str], **options: Any) -> str:
+    """Remove the working containers that a build left; return a remark if it may go on."""
+    return _leftovers.remove(ask, ("info",), "store", "GraphRoot", **options)
+
+
 ENGINE: Final = Engine(
     name=NAME,
     binary="buildah",
@@ -156,4 +162,6 @@ ENGINE: Final = Engine(
     default_options=_containers.default_options,
     adapt=adapt,
     follow_up=follow_up,
+    clean_up=clean_up,
+    temporary=_containers.TEMPORARY,
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from attrs import evolve
 
 from tritonbuild import flags
 from tritonbuild.atomic import replacing
-from tritonbuild.backends import _containers, _options
+from tritonbuild.backends import _containers, _leftovers, _options
 from tritonbuild.backends._probe import ask, last_line, require_space, require_version
 from tritonbuild.engine import Engine, Health
 
@@ -27,8 +27,8 @@ OLDEST: Final = "4.0"
 `--pull=missing` (buildah's pkg/cli/common.go, podman's cmd/podman/images/build.go).
 """
 
-HEREDOCS_SINCE: Final = (4, 7)
-"""The first with heredocs in `RUN`."""
+HEREDOCS_SINCE: Final = (4, 8)
+"""The first with heredocs in `RUN`, with buildah 1.33."""
 
 OPTIONS: Final[flags.Table] = _containers.table(
     {
@@ -114,9 +114,10 @@ def health(*, program: Sequence[str] = (NAME,), engine: str = NAME, **options: A
     return Health(ok=True, engine=engine, version=version, features=frozenset(features))
 
 
-def adapt(health: Health, *, engine: str = NAME, **options: Any) -> None:
-    """Refuse the pull policy that this version lacks."""
+def adapt(health: Health, *, engine: str = NAME, **options: Any) -> dict[str, Any]:
+    """Refuse the pull policy that this version lacks; mark the working containers of the build."""
     _containers.check_pull(options, engine=engine, version=health.version, since="4.4")
+    return _leftovers.marked(options)
 
 
 def construct_build_args(*, engine: str = NAME, context_path: str = ".", **options: Any) -> list[str]:
@@ -137,6 +138,16 @@ def follow_up(image_id: str, *, scratch: Path, engine: str = NAME, **options: An
     yield from _containers.pushes(image_id, scratch=scratch, tokens=tokens, options=options, engine=engine)
 
 
+def clean_up(ask: Callable[[Sequence[str]], str], **options: Any) -> str:
+    """Remove the working containers that a build left; return a remark if it may go on."""
+    return _leftovers.remove(
+        lambda words: ask([*words[:1], "--force", *words[1:]] if words[0] == "rm" else words),
+        ("info", "--format", "json"),
+        *("store", "graphRoot"),
+        **options,
+    )
+
+
 ENGINE: Final = Engine(
     name=NAME,
     binary="podman",
@@ -148,6 +159,8 @@ ENGINE: Final = Engine(
     default_options=_containers.default_options,
     adapt=adapt,
     follow_up=follow_up,
+    clean_up=clean_up,
+    temporary=_containers.TEMPORARY,
     size_query=("image", "inspect", "--format", "{{.Size}}"),
     config_query=("image", "inspect", "--format", "{{json .Config}}"),
 )
