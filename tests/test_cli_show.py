@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -201,6 +202,50 @@ def test_vllm_takes_its_image_and_says_so() -> None:
     code, _, error = run("plan", "--backend", "vllm", "--backend", "onnxruntime", "--container-version", "24.10")
     assert code == 2
     assert error.startswith("tritonbuild: no image of release 24.10 holds all of vllm, onnxruntime, python\nhint: vllm")
+
+
+# --- from-compose ---
+
+COMPOSE = [
+    ("--backend python", "--backend python"),
+    (
+        "python3 compose.py --backend a --backend b --repoagent c --cache d",
+        "--backend a --backend b --repoagent c --cache d",
+    ),
+    ("--enable-gpu=false --container-version 24.05", "--no-enable-gpu --container-version 24.05"),
+    ("--enable-gpu False --dry", "--no-enable-gpu --dry-run"),
+    ("--enable-gpu --skip-pull -q", "--skip-pull --quiet"),
+    ("--image full,a:1 --image=min,b:2 -v", "--image full,a:1 --image min,b:2 --verbose"),
+    ("--output-name x --output-name 'y z' --work-dir w", "--output-name 'y z' --work-dir w"),
+]
+
+
+@pytest.mark.parametrize(("given", "expected"), COMPOSE, ids=[row[0] for row in COMPOSE])
+def test_a_command_of_compose_py(given: str, expected: str) -> None:
+    line = f"tritonbuild --runtime install {expected}\n"
+    assert run("from-compose", "--", *shlex.split(given)) == (0, line, "")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("--bakend a", "unrecognized arguments: --bakend a"),
+        ("--image", "argument --image: expected one argument"),
+    ],
+)
+def test_arguments_that_compose_py_does_not_take(given: str, message: str) -> None:
+    code, text, error = run("from-compose", "--", *given.split())
+    assert (code, text) == (2, "")
+    assert error == f"tritonbuild: compose.py: {message}\nhint: give the arguments of compose.py after --\n"
+
+
+def test_a_converted_command_renders_what_compose_py_installs(tmp_path: Path) -> None:
+    _, line, _ = run("from-compose", "--", *shlex.split(f"--backend python --work-dir {tmp_path} --dry-run"))
+    assert run(*shlex.split(line)[1:])[0] == 0
+    assert (
+        "libdcgm" in (tmp_path / "Dockerfile.compose").read_text()
+        or "datacenter-gpu-manager" in (tmp_path / "Dockerfile.compose").read_text()
+    )
 
 
 # --- render ---

@@ -183,6 +183,19 @@ def build_by_name(context: typer.Context) -> Any:
     return app(args=words, obj=None, prog_name="tritonbuild", standalone_mode=False)
 
 
+_COMPOSE_ARGUMENTS: Final = {"ignore_unknown_options": True, "help_option_names": []}
+
+
+@app.command("from-compose", context_settings=_COMPOSE_ARGUMENTS)
+def from_compose(
+    argv: Annotated[list[str], typer.Argument(metavar="-- ARGS...", help="The arguments of compose.py.")],
+) -> None:
+    """Show the command that composes the image of NVIDIA's `compose.py ARGS`."""
+    from tritonbuild.cli.from_compose import converted  # noqa: PLC0415 - it imports argparse, which is needed only here
+
+    output.result(converted(argv))
+
+
 app.command()(show.components)
 app.command()(show.models)
 app.command()(show.plan)
