@@ -1,4 +1,4 @@
-"""Registries and clients that are built from Go modules: crane, go-containerregistry's registry, distribution 3."""
+"""Registries and clients that are built from Go modules: go-containerregistry's, distribution 3, crane and umoci."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LISTENING: Final = re.compile(r"serving on port (\d+)")
 def built(module: str) -> Path:
     """Return the folder with the programs of the Go module *module*.
 
-    The first call compiles them: crane's half a minute on two processors, distribution's some minutes.
+    The first call compiles them: crane and umoci take half a minute each on two processors, distribution some minutes.
 
     Raises:
         MissingProgramError: They are not in the cache, and no Go compiler was found.

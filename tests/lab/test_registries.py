@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 
 from tests import services
 from tests.lab import programs as lab
+from tests.replica import layers
 from tests.replica.push import push
 from tests.services import programs
 from tests.tiny import images as tiny
@@ -76,6 +79,52 @@ def test_a_push_that_others_accept(host: str, crane: Path, bench: Bench, tmp_pat
     run(skopeo, "copy", "--src-tls-verify=false", f"docker://{name}", f"oci:{tmp_path / 'copied'}:1")
     again = bench.run(wanted(host), f"--tag={name}", "--push", cache=tmp_path / "cache")
     assert (again.code, again.digest) == (0, done.digest)
+
+
+@contextlib.contextmanager
+def unpacked_by_umoci(name: str, folder: Path) -> Iterator[Path]:
+    """Yield the root file system of an image that skopeo fetched and umoci unpacked, which verifies diff IDs."""
+    run(programs.find("skopeo"), "copy", "--src-tls-verify=false", f"docker://{name}", f"oci:{folder / 'umoci'}:1")
+    run(lab.built("umoci") / "umoci", "unpack", f"--image={folder / 'umoci'}:1", folder / "bundle")
+    yield folder / "bundle" / "rootfs"
+
+
+@contextlib.contextmanager
+def pulled_by_podman(name: str, folder: Path) -> Iterator[Path]:
+    """Yield the root file system of an image that podman pulled into a storage of its own."""
+    with tempfile.TemporaryDirectory(prefix="tb-", dir="/tmp") as short:  # podman takes no long path
+        storage = [f"--root={folder / 'root'}", f"--runroot={short}", "--storage-driver=vfs"]
+        podman = [programs.find("podman"), *storage]
+        run(*podman, "pull", "--quiet", "--tls-verify=false", name)
+        yield Path(run(*podman, "image", "mount", name).strip())
+        run(*podman, "image", "unmount", "--all")
+        run(*podman, "image", "rm", "--force", name)
+
+
+UNPACKED = {"umoci": unpacked_by_umoci, "podman": pulled_by_podman}
+
+
+@pytest.mark.parametrize("judge", UNPACKED)
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_a_push_that_is_unpacked(judge: str, compression: str, host: str, bench: Bench, tmp_path: Path) -> None:
+    """Every file of the chosen component has its content, its mode and its owner, and the others are not there."""
+    name = f"{host}/lab/{judge}-{compression}:1"
+    done = bench.run(wanted(host), f"--tag={name}", "--push", f"--compression={compression}")
+    assert done.code == 0, done.err
+    tree = tiny.server_tree()
+    with UNPACKED[judge](name, tmp_path) as root:
+        server = root / tiny.SERVER_FOLDER
+        for path, entry in tree.items():
+            if not path.startswith((f"{tiny.SERVER_FOLDER}/backends/a/", f"{tiny.SERVER_FOLDER}/backends/b/")):
+                continue
+            found = root / path
+            if entry.kind == "symlink":
+                assert str(found.readlink()) == entry.target
+            else:
+                assert found.read_bytes() == layers.bytes_of(entry.content)
+                assert (found.stat().st_mode & 0o7777, found.stat().st_uid) == (entry.mode, 0)
+        assert {path.name for path in (server / "backends").iterdir()} == {"a", "b"}
+        assert b"triton-server:x:1000:" in (root / "etc/passwd").read_bytes()
 
 
 def _config(layout: Path, digest: str) -> str:
