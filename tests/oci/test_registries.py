@@ -6,6 +6,7 @@ import base64
 import contextlib
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,64 @@ def test_no_tls_where_it_has_to_be(bench: Bench, upstream: str) -> None:
     assert done.err.splitlines()[-1] == "hint: if it has no TLS, name it with insecure_registry"
     done = bench.run(wanted(host), f"--tag={host}/out/x:1", "--push", f"--insecure-registry={host}")
     assert done.code == 0, done.err
+
+
+CERTIFICATES = {
+    "containers": (("ca.crt", "client.cert", "client.key"), ""),
+    "docker": (("ca.crt", "client.cert", "client.key"), ""),
+    "no client certificate": (("ca.crt",), "bad certificate|certificate required"),
+    "no authority": (("client.cert", "client.key"), "certificate verify failed"),
+    "no key": (("ca.crt", "client.cert"), "hold no client certificate and its key"),
+    "a key of another certificate": (("ca.crt", "client.cert", "other.key"), "hold no client certificate and its key"),
+}
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory, certificate: services.Certificate) -> services.Certificate:
+    return services.certificate(tmp_path_factory.mktemp("client") / "client", "DNS:client")
+
+
+@pytest.fixture(scope="module")
+def mutual(
+    certificate: services.Certificate, client: services.Certificate, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """A registry that takes only clients with a certificate."""
+    root = tmp_path_factory.mktemp("mutual") / "root"
+    with started(root, tls=certificate, clients=client, name=ANYWHERE) as found:
+        yield found.host
+
+
+@pytest.mark.parametrize("name", CERTIFICATES)
+def test_certificates_of_certs_d(
+    name: str,
+    bench: Bench,
+    *,
+    mutual: str,
+    client: services.Certificate,
+    certificate: services.Certificate,
+    tiny_layout: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names, problem = CERTIFICATES[name]
+    files = {"ca.crt": certificate.authority, "client.cert": client.certificate, "client.key": client.key}
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    folder = tmp_path / ("docker" if name == "docker" else "containers") / "certs.d" / mutual
+    folder.mkdir(parents=True)
+    for file in names:
+        target = "client.key" if file == "other.key" else file
+        (folder / target).write_bytes(files.get(file, certificate.key).read_bytes())
+    if not problem:
+        fill(mutual, tiny_layout)
+    done = bench.run(wanted(mutual), f"--tag={mutual}/out/x:1", "--push", "--retry=2")
+    if not problem:
+        assert done.code == 0, done.err
+        return
+    assert done.code == (2 if "key" in name else 1), done.err
+    error, hint = done.err.splitlines()[-2:]
+    assert re.search(problem, error), error
+    is_about_clients = hint.startswith("hint: put a client certificate and its key into ")
+    assert is_about_clients == (name == "no client certificate")
 
 
 # --- passwords and tokens ---

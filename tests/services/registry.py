@@ -33,6 +33,10 @@ TLS: Final = """\
     certificate: {certificate}
     key: {key}
 """
+CLIENTS: Final = """\
+    clientcas:
+      - {authority}
+"""
 PASSWORDS: Final = """\
 auth:
   htpasswd:
@@ -62,6 +66,7 @@ def registry(
     *,
     program: Path | None = None,
     tls: Certificate | None = None,
+    clients: Certificate | None = None,
     passwords: str = "",
     name: str = "localhost",
 ) -> Iterator[Registry]:
@@ -71,6 +76,7 @@ def registry(
         root: The folder to create.
         program: The registry's program; the system's by default.
         tls: Its certificate; plain HTTP by default.
+        clients: A certificate of the authority whose certificates clients must have; needs *tls*.
         passwords: Lines `USER:HASH` of bcrypt; no login by default.
         name: Its host name, which must resolve to this machine.
     """
@@ -79,6 +85,7 @@ def registry(
     config, log, folder = root / "config.yml", root / "log", root / "blobs"
     text = CONFIG.format(folder=folder)
     text += TLS.format(certificate=tls.certificate, key=tls.key) if tls else ""
+    text += CLIENTS.format(authority=clients.authority) if clients else ""
     if passwords:
         (root / "passwords").write_text(passwords)
         text += PASSWORDS.format(passwords=root / "passwords")

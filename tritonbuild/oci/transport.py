@@ -36,9 +36,12 @@ _PROBE: Final = urllib3.Timeout(connect=5, read=120)
 _UNAUTHORIZED, _NOT_FOUND, _TOO_MANY, _SERVER_ERROR, _NOT_IMPLEMENTED = 401, 404, 429, 500, 501
 
 _TLS_HINTS: Final = {
-    True: "name its authority's certificate with ca_file, or the registry with insecure_registry",
-    False: "if it has no TLS, name it with insecure_registry",
+    "VERIFY_FAILED": "name its authority's certificate with ca_file, or the registry with insecure_registry",
+    "CERTIFICATE": "put a client certificate and its key into the registry's folder in certs.d",
+    "": "if it has no TLS, name it with insecure_registry",
 }
+"""Part of a problem with TLS -> advice; the first that fits counts."""
+
 _AGAIN: Final = "run the build again; it resumes where it stopped"
 
 
@@ -260,7 +263,8 @@ def _of_error(error: HTTPError) -> _Failure:
     problem = reason(error)
     if isinstance(error, SSLError):
         # A certificate is no better when it is seen again.
-        return _Failure(problem=problem, hint=_TLS_HINTS["CERTIFICATE" in problem.upper()])
+        found = problem.upper().replace(" ", "_")
+        return _Failure(problem=problem, hint=next(hint for part, hint in _TLS_HINTS.items() if part in found))
     if isinstance(error, LocationValueError):
         return _Failure(problem=problem, hint="tell the registry's operators")
     if is_unknown_name(error):
