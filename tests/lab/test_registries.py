@@ -94,7 +94,7 @@ def pulled_by_podman(name: str, folder: Path) -> Iterator[Path]:
     """Yield the root file system of an image that podman pulled into a storage of its own."""
     with tempfile.TemporaryDirectory(prefix="tb-", dir="/tmp") as short:  # podman takes no long path
         storage = [f"--root={folder / 'root'}", f"--runroot={short}", "--storage-driver=vfs"]
-        podman = [programs.find("podman"), *storage]
+        podman: list[str | Path] = [programs.find("podman"), *storage]
         run(*podman, "pull", "--quiet", "--tls-verify=false", name)
         yield Path(run(*podman, "image", "mount", name).strip())
         run(*podman, "image", "unmount", "--all")
