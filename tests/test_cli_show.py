@@ -41,6 +41,7 @@ def test_components_as_a_table() -> None:
     rows = {line.split()[1]: line for line in output.splitlines()}
     assert rows["onnxruntime"].split()[:5] == ["backend", "onnxruntime", "22.01", "to", "26.09"]
     assert "onnx, ort" in rows["onnxruntime"]
+    assert rows["onnxruntime"].endswith(" (extras cpu, cuda, tensorrt)")
     assert rows["redis"].startswith("cache")
     assert "in trtllm images only" in rows["tensorrtllm"]
     assert "openvino" not in rows

@@ -133,6 +133,15 @@ def test_a_part_with_what_only_it_needs(both: Both, full: Tree) -> None:
     assert (lines, passed) == ([], True)
 
 
+def test_a_library_that_only_a_file_of_the_part_names(both: Both, full: Tree, compiler: Compiler) -> None:
+    named = f"{LIBRARIES}/libnamed.so.3"
+    naming = compiler("libprovider_more.so", code='const char *name = "libnamed.so.3";\n')
+    changed = {**full, f"{COMPONENT}/libprovider_more.so": naming, named: compiler("libnamed.so.3")}
+    found, _, passed = both.compose(changed, [left(PROVIDER)])
+    assert named not in found
+    assert passed
+
+
 def test_a_part_that_a_file_of_the_component_needs(both: Both, full: Tree, compiler: Compiler) -> None:
     needing = compiler("libtriton_a.so", "libprovider.so.1", words=["-Wl,-rpath,$ORIGIN"])
     _, lines, passed = both.compose({**full, f"{COMPONENT}/libtriton_a.so": needing}, [left(PROVIDER)])

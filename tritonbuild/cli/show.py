@@ -223,6 +223,7 @@ def _line(component: Component, catalog: Catalog) -> str:
     text = component.description or ("defined in the config file" if component.custom else "-")
     remarks = [f"needs {name}" for name in component.requires]
     remarks += [] if "full" in component.images else [f"in {' and '.join(component.images)} images only"]
+    remarks += [f"extras {', '.join(extra.name for extra in component.extras)}"] if component.extras else []
     if component.last != catalog.newest() and not component.custom:
         remarks.append(f"until {component.last}")
     return f"{text} ({'; '.join(remarks)})" if remarks else text
