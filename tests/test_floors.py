@@ -16,7 +16,8 @@ PACKAGE = Path(tritonbuild.__file__).parent
 
 STOREYS = (
     ("masking",),
-    ("errors", "dirs", "wellknown"),
+    ("errors", "wellknown"),
+    ("dirs",),
     ("optional_parts", "parameters", "planned", "reference"),
     ("threads", "flags", "atomic", "process", "containerfile", "additions", "build_context", "catalog", "fragment"),
     ("engine", "composition", "modelrepo", "oci"),

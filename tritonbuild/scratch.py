@@ -9,14 +9,14 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tritonbuild import process
+from tritonbuild import dirs, process
 from tritonbuild.engine import Engine
 
 
 @contextlib.contextmanager
 def private() -> Iterator[Path]:
     """Yield a private temporary folder and remove it afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="tritonbuild-"))
+    folder = Path(tempfile.mkdtemp(prefix="tritonbuild-", dir=dirs.temporary()))
     try:
         yield folder
     finally:

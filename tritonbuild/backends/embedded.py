@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from attrs import evolve
@@ -20,7 +21,7 @@ from tritonbuild.composition import HEADERS, SMALL_FILES, Composition, select
 from tritonbuild.embedded import instructions
 from tritonbuild.embedded.request import Addition, Request, RequestedComponent
 from tritonbuild.engine import Engine, Health
-from tritonbuild.errors import InvalidInputError, UnhealthyEngineError
+from tritonbuild.errors import InvalidInputError, TritonBuildError, UnhealthyEngineError
 from tritonbuild.rootfs.accounts import Account
 from tritonbuild.wellknown import SERVER
 
@@ -146,12 +147,19 @@ def _beyond(composition: Composition) -> Mapping[str, object]:
     }
 
 
-def health(**_: object) -> Health:
-    """Check that the cache folder is writable and has enough free space."""
-    folder = dirs.cache()
+def health(*, cache_dir: str | os.PathLike[str] | None = None, **_: object) -> Health:
+    """Check that the cache folder is writable and has enough free space, and that temporary files can be written."""
+    try:
+        dirs.temporary()
+        folder = Path(cache_dir).absolute() if cache_dir else dirs.cache()
+    except TritonBuildError as error:
+        raise UnhealthyEngineError(str(error), hint=error.hint) from error
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    if not os.access(existing, os.W_OK, effective_ids=True):
-        raise UnhealthyEngineError(f"the cache folder {str(folder)!r} cannot be written to", hint="set XDG_CACHE_HOME")
+    if not dirs.is_writable(folder):
+        raise UnhealthyEngineError(
+            f"the cache folder {str(folder)!r} cannot be written to",
+            hint="set XDG_CACHE_HOME, or the option cache_dir, to a writable folder",
+        )
     require_space(str(existing), hint="free some space, or set XDG_CACHE_HOME")
     return Health(ok=True, engine=NAME, version=tritonbuild.embedded.VERSION, features=frozenset({"push", "load"}))
 

@@ -106,6 +106,7 @@ def _watch(parent: int) -> None:
 def _run(options: argparse.Namespace) -> None:
     request = _request(options)
     outputs = [arguments.output(text) for text in options.output]
+    dirs.temporary()
     folder = Path(options.cache_dir) if options.cache_dir else default_folder()
 
     def say(line: str) -> None:
