@@ -86,7 +86,8 @@ def test_each_stage_begins_with_its_purpose(runtime: str, heredocs: bool) -> Non
 def test_the_scripts_stand_in_it_line_by_line() -> None:
     copied = containerfile(Composition(backends=("python", "onnxruntime[cpu]")))
     installed = containerfile(Composition(backends=("python",), runtime="install"))
-    text = copied + installed
+    scratch = containerfile(Composition(backends=("python",), base="scratch"))
+    text = copied + installed + scratch
     for script in (Path(tritonbuild.__file__).parent / "scripts").glob("*.sh"):
         for line in script.read_text().splitlines():
             quoted = line.replace("'", "'\\''")

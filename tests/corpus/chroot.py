@@ -17,7 +17,8 @@ from tests.corpus.planner import ENVIRONMENT, planned
 
 SCRIPTS = Path(tritonbuild.__file__).parent / "scripts"
 PROGRAMS = (
-    *("awk", "bash", "cat", "chmod", "chown", "cksum", "comm", "cp", "cut", "find", "grep", "head", "ldconfig", "ldd"),
+    *("awk", "bash", "cat", "chmod", "chown", "chroot", "cksum", "comm", "cp", "cut", "find", "grep", "head"),
+    *("ldconfig", "ldd", "uname"),
     *("ls", "mkdir", "mktemp", "od", "readlink", "rm", "sed", "sh", "sort", "stat", "tail", "touch", "tr", "xargs"),
 )
 CONFIGURED = "etc/ld.so.conf.d/tritonbuild.conf"

@@ -102,6 +102,30 @@ def test_the_accounts(bench: Bench, tmp_path: Path) -> None:
     assert contents["etc/ld.so.cache"].startswith("glibc-ld.so.cache1.1")
 
 
+def test_an_image_on_scratch(bench: Bench, tmp_path: Path) -> None:
+    done = bench.run(attrs.evolve(bench.request("a"), base="scratch"), layout_option(tmp_path))
+    assert done.code == 0, done.err
+    config = config_of(tmp_path, done.digest)
+    assert config["config"] == {
+        "Entrypoint": ["/entry.sh"],
+        "Env": ["MODE=tiny", f"PATH={SERVER}/bin:"],
+        "Labels": {"com.nvidia.build.id": "42", "org.opencontainers.image.version": "24.10"},
+        "WorkingDir": SERVER,
+    }
+    assert (config["os"], config["architecture"]) == ("linux", "amd64")
+    manifest = oci.read_json(tmp_path, done.digest)
+    assert not [name for name in manifest["annotations"] if ".base." in name]
+    assert len(manifest["layers"]) == len(config["history"]) == len(config["rootfs"]["diff_ids"])  # type: ignore[arg-type,index]
+    members: dict[str, tarfile.TarInfo] = {}
+    for layer in manifest["layers"]:
+        with tarfile.open(tmp_path / "blobs" / layer["digest"].replace(":", "/")) as tar:
+            members |= {member.name: member for member in tar}
+    assert members["bin"].linkname == "usr/bin"
+    assert members["etc/shadow"].mode == 0o640
+    assert {"etc/passwd", "home/triton-server", f"{SERVER}/backends/a".strip("/")} <= members.keys()
+    assert not {"usr/bin/base", f"{SERVER}/backends/b".strip("/")} & members.keys()
+
+
 SURROUNDINGS = {
     "another time zone": {"TZ": "Pacific/Chatham"},
     "another locale": {"LC_ALL": "tr_TR.UTF-8", "LANG": "tr_TR.UTF-8"},

@@ -120,6 +120,7 @@ def serve(
     image: str,
     models: Path,
     *,
+    program: Sequence[str] = ("tritonserver",),
     arguments: Sequence[str] = (),
     options: Sequence[str] = (),
     timeout: float = 120,
@@ -131,6 +132,7 @@ def serve(
         runner: The program that runs containers.
         image: The image, which must be in the runner's store.
         models: The model repository.
+        program: The words that start the server; none if it is the image's entry point.
         arguments: Further arguments of the server.
         options: Further arguments of the runner ("--user=1000").
         timeout: Seconds until it must be ready.
@@ -149,7 +151,7 @@ def serve(
         f"--volume={models.resolve()}:{MODELS}:ro",
         *options,
         image,
-        "tritonserver",
+        *program,
         f"--model-repository={MODELS}",
         "--http-address=127.0.0.1",
         f"--http-port={port}",

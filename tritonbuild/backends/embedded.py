@@ -96,10 +96,10 @@ def document(composition: Composition) -> str:
     core = [copy.source for copy in recipe.core_copies if composition.has("headers") or copy.source != HEADERS]
     request = Request(
         full=str(sources["full"]),
-        base=str(sources["min"]),
+        base=selection.base,
         platform=composition.platform,
         core=(*core, *selection.feature_folders()),
-        optional=recipe.entrypoint_files,
+        optional=selection.entrypoint_files(),
         components=tuple(
             RequestedComponent(
                 title=f"{one.kind} {one.title}",
@@ -123,7 +123,7 @@ def document(composition: Composition) -> str:
         labels=selection.labels(),
         labels_from_full=recipe.labels_from_full,
         env_from_full=recipe.env_from_full,
-        entrypoint=composition.entrypoint or recipe.entrypoint,
+        entrypoint=selection.entrypoint,
         workdir=recipe.workdir,
         user=Account(name=recipe.user.name, uid=recipe.user.uid, gid=recipe.user.gid, removes=recipe.user.removes),
         run_as=selection.user(),

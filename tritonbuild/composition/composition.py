@@ -14,6 +14,7 @@ from tritonbuild import fragment as fragments
 from tritonbuild.additions import ComponentFolder
 from tritonbuild.catalog import BUILTIN, Catalog, Component
 from tritonbuild.composition import extras, fields, resolution
+from tritonbuild.composition.bases import SCRATCH, check_scratch
 from tritonbuild.composition.choices import (
     DCGM_SOURCES,
     FEATURES,
@@ -52,8 +53,8 @@ class Composition:
             alone are left out. By default all stay.
         images: Source images in place of the release's, by name: `full`, `min` (the base), `gpu-min` for CPU, and
             `sdk` for the feature `clients`. `full` and `min` go together.
-        base: The image to compose on. `min` is the default; `slim` is the plain Ubuntu of the release; any other image
-            needs a C library as new as the full image's.
+        base: The image to compose on. `min` is the default; `slim` is the plain Ubuntu of the release, and `scratch` is
+            no image: all files come from the full image. Any other image needs a C library as new as the full image's.
         registry: The registry of the release's images: a mirror in place of nvcr.io/nvidia.
         platform: `linux/amd64` or `linux/arm64`, which is passed to the engine. By default the engine decides, and
             names are checked against the components for linux/amd64.
@@ -158,6 +159,8 @@ class Composition:
         object.__setattr__(self, "variant", self._variant(found, notes))
         object.__setattr__(self, "instructions", fragments.load(self.fragment))
         self.context()
+        if self.base == SCRATCH:
+            check_scratch(self.runtime, self.apt, self.instructions, self.entrypoint, clients=self.has("clients"))
         object.__setattr__(self, "notes", tuple(notes))
         if (self.pip or self.requirements) and not any(_is_python(component) for component in self.components):
             raise InvalidInputError(

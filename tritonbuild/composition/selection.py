@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Mapping
 from typing import Final
@@ -10,7 +11,16 @@ import attrs
 
 from tritonbuild import optional_parts
 from tritonbuild.catalog import Component, Recipe
-from tritonbuild.composition.bases import GPU_VARIABLES, SLIM
+from tritonbuild.composition.bases import (
+    GPU_VARIABLES,
+    SCRATCH,
+    SEARCH_PATH,
+    SERVER_PROGRAM,
+    SHELL_FILES,
+    SLIM,
+    SYSTEM_FILES,
+    SYSTEM_LIBRARIES,
+)
 from tritonbuild.composition.choices import (
     CLIENTS,
     FEATURE_FILES,
@@ -43,12 +53,39 @@ class Selection:
     Attributes:
         composition: The composition.
         recipe: The content of NVIDIA's compose.py for the release and flavor.
-        sources: The source images by name: `full`, `min` and, where they are needed, `gpu-min` and `sdk`.
+        sources: The source images by name: `full`, `min` unless the image is made on scratch, and, where they are
+            needed, `gpu-min` and `sdk`.
     """
 
     composition: Composition
     recipe: Recipe
     sources: Mapping[str, Reference]
+
+    @property
+    def base(self) -> str:
+        """The reference of the base, or `scratch`."""
+        return SCRATCH if self.on_scratch else str(self.sources["min"])
+
+    @property
+    def on_scratch(self) -> bool:
+        """Whether the image has no base."""
+        return self.composition.base == SCRATCH
+
+    @property
+    def has_shell(self) -> bool:
+        """Whether the image has a shell: on scratch only for the python backend, or for another entry point."""
+        backends = {one.name for one in self.composition.components if one.kind == "backend"}
+        return not self.on_scratch or "python" in backends or posixpath.basename(self.entrypoint[0]) != "tritonserver"
+
+    @property
+    def entrypoint(self) -> tuple[str, ...]:
+        """The words of the entry point."""
+        released = (SERVER_PROGRAM,) if self.on_scratch else self.recipe.entrypoint
+        return self.composition.entrypoint or released
+
+    def entrypoint_files(self) -> tuple[str, ...]:
+        """Return the files and folders of the release's entry point; none on scratch, which has no shell for them."""
+        return () if self.on_scratch else self.recipe.entrypoint_files
 
     def feature_folders(self) -> tuple[str, ...]:
         """Return the folders of the full image that features add; headers are not among them."""
@@ -59,7 +96,7 @@ class Selection:
         features = (
             name for feature, names in FEATURE_LIBRARIES.items() if self.composition.has(feature) for name in names
         )
-        return (*self.recipe.dlopen, *features)
+        return (*self.recipe.dlopen, *features, *(SYSTEM_LIBRARIES if self.on_scratch else ()))
 
     def opened_by(self, component: Component) -> tuple[str, ...]:
         """Return the names (shell patterns) of libraries that a component opens, with the extras that it has."""
@@ -78,7 +115,16 @@ class Selection:
     def read_files(self) -> tuple[str, ...]:
         """Return the files and folders that are read or run, where the full image has them."""
         features = (path for feature, paths in FEATURE_FILES.items() if self.composition.has(feature) for path in paths)
-        return (*(copy.source for copy in self.recipe.sagemaker_copies), *READ_FILES, *features)
+        scripts = (copy.source for copy in self.recipe.sagemaker_copies if self.has_shell)
+        return (*scripts, *READ_FILES, *features, *self._system_files())
+
+    def _system_files(self) -> tuple[str, ...]:
+        """Return the files that take the place of the base's, on scratch."""
+        if not self.on_scratch:
+            return ()
+        program = self.entrypoint[0]
+        programs = (program,) if program.startswith("/") and not program.startswith(f"{SERVER}/") else ()
+        return (*SYSTEM_FILES, *(SHELL_FILES if self.has_shell else ()), *programs)
 
     def variables(self) -> dict[str, str]:
         """Return the image's environment without the user's variables; values may refer to the base's.
@@ -96,9 +142,14 @@ class Selection:
         if "dali" in names:
             env.setdefault("PYTHONPATH", _DALI_PACKAGES)
         if self.composition.enable_gpu and self.composition.base:
-            env |= {name: f"${{{name}:-{value}}}" for name, value in GPU_VARIABLES.items()}
+            own = "{value}" if self.on_scratch else "${{{name}:-{value}}}"
+            env |= {name: own.format(name=name, value=value) for name, value in GPU_VARIABLES.items()}
+        if self.on_scratch:
+            return {
+                name: _ended(name, value, f":{SEARCH_PATH}" if name == "PATH" else "") for name, value in env.items()
+            }
         return {
-            name: value if name == "PATH" else re.sub(rf":\$(?:{name}|\{{{name}\}})$", f"${{{name}:+:${name}}}", value)
+            name: value if name == "PATH" else _ended(name, value, f"${{{name}:+:${name}}}")
             for name, value in env.items()
         }
 
@@ -115,12 +166,12 @@ class Selection:
 
     def labels(self) -> dict[str, str]:
         """Return the image's labels, the user's included."""
-        base = self.sources["min"]
+        base = self.sources.get("min")
         return {
             **self.recipe.labels,
             **self.recipe.sagemaker_labels,
-            "org.opencontainers.image.base.name": str(base),
-            **({"org.opencontainers.image.base.digest": base.digest} if base.digest else {}),
+            **({"org.opencontainers.image.base.name": str(base)} if base else {}),
+            **({"org.opencontainers.image.base.digest": base.digest} if base and base.digest else {}),
             "org.opencontainers.image.version": self.composition.container_version,
             **self._choices(),
             **self.composition.labels,
@@ -133,6 +184,11 @@ class Selection:
         return {name: value for name, value in found.items() if value}
 
 
+def _ended(name: str, value: str, end: str) -> str:
+    """Return *value* with *end* in place of a reference to the base's value at its end."""
+    return re.sub(rf":\$(?:{name}|\{{{name}\}})$", lambda _: end, value)
+
+
 def select(composition: Composition) -> Selection:
     """Look up the recipe and the source images of *composition*."""
     arch = composition.platform or PLATFORM
@@ -141,12 +197,14 @@ def select(composition: Composition) -> Selection:
 
 
 def sources(composition: Composition) -> dict[str, Reference]:
-    """Return the source images by name: `full`, `min` and, where the composition needs them, `gpu-min`, `sdk`."""
+    """Return the source images by name: `full`, `min` except for scratch, and `gpu-min` and `sdk` where needed."""
     catalog, version, registry = composition.catalog, composition.container_version, composition.registry
     images = catalog.sources(version, gpu=composition.enable_gpu, registry=registry, variant=composition.variant)
     found = {**{name: parse_reference(image) for name, image in images.items()}, **composition.images}
     if composition.base == SLIM:
         found["min"] = parse_reference(catalog.plain_base(version))
+    elif composition.base == SCRATCH:
+        found.pop("min")
     elif isinstance(composition.base, Reference):
         found["min"] = composition.base
     # With `copy`, the full image has these files.

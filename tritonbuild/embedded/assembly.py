@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from tritonbuild.layers.component import parent as server_folder
-from tritonbuild.layers.entry import FOLDER, Entry
+from tritonbuild.layers.entry import FOLDER, SYMLINK, Entry
 from tritonbuild.layers.items import Item, NewLayer, arranged, generated, index_of
 from tritonbuild.layers.reading import Layer
-from tritonbuild.oci.descriptors import Descriptor
+from tritonbuild.oci.descriptors import Descriptor, Nowhere
 from tritonbuild.rootfs.view import View
 from tritonbuild.wellknown import SERVER
 
@@ -37,6 +37,22 @@ class Assembly:
             self.items.update({item.entry.path: item for item in layer.items})
             self.layers.append(layer)
 
+    @property
+    def ground(self) -> View:
+        """The image whose accounts the image gets: the base, or full for an image on scratch."""
+        return self.base if self.base.layers else self.full
+
+    def root_folders(self, home: str) -> list[Item]:
+        """Return the items of folders and links that every root file system has, as they are in full.
+
+        Args:
+            home: The home folder of the server's account.
+        """
+        folders = [self.full.resolve(path) for path in ("root", "tmp", "var/tmp", home)]
+        items = [self.full.item(path) for path in folders if path and self.full.is_folder(path)]
+        links = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+        return items + [self.full.item(path) for path in links if self.full.kind(path) == SYMLINK]
+
     def copied(self, to: str, real: str) -> list[Item]:
         """Return the items that copy the folder or file *real* of full to the path *to*, owned by root."""
         items = [self.full.item(real, to=to, root=True)]
@@ -52,9 +68,10 @@ class Assembly:
         return self.full.item(path, to=to)
 
     def generated(self, path: str, content: bytes) -> Item:
-        """Return the item of a generated file; where the base has the file, it keeps mode and group."""
-        real = self.base.resolve(path)
-        entry = self.base.entry(real) if real is not None else None
+        """Return the item of a generated file; where the base, or full on scratch, has it, it keeps mode and group."""
+        below = self.ground
+        real = below.resolve(path)
+        entry = below.entry(real) if real is not None else None
         mode, gid = (entry.mode, entry.gid) if entry else (0o644, 0)
         return generated(real or path, content, mode=mode, mtime=self.created, gid=gid)
 
@@ -86,16 +103,8 @@ class Assembly:
     def composed(self) -> View:
         """Return the files of the base and the new layers together."""
         blob = Descriptor(media_type="", digest="", size=0)
-        return View([*self.base.layers, Layer(blob=blob, origin=_Nowhere(), index=index_of(self.items.values()))])
-
-
-class _Nowhere:
-    """The origin of a layer that is not written yet."""
-
-    name = "the composed image"
-
-    def read(self, blob: Descriptor, start: int, stop: int) -> Iterator[bytes]:
-        raise NotImplementedError
+        new = Layer(blob=blob, origin=Nowhere("the composed image"), index=index_of(self.items.values()))
+        return View([*self.base.layers, new])
 
 
 class _Parents(Mapping[str, Item]):

@@ -11,7 +11,7 @@ import attrs
 from tritonbuild.embedded import result
 from tritonbuild.embedded.delivery import Delivery
 from tritonbuild.embedded.plan import Begun, ImagePlan, Source, plan
-from tritonbuild.embedded.request import Request
+from tritonbuild.embedded.request import SCRATCH, Request
 from tritonbuild.errors import InvalidInputError
 from tritonbuild.layers import indexing, reading
 from tritonbuild.layers.cache import Cache
@@ -85,6 +85,10 @@ class Builder:
     def sources(self, request: Request) -> tuple[SourceImage, SourceImage]:
         """Return the full image and the base image."""
         platform = request.platform or images.default_platform()
+        if request.base == SCRATCH:
+            full = images.open_image(request.full, self.registries, platform=platform)
+            self._introduce("full", full)
+            return full, images.empty_image(SCRATCH, platform=full.platform)
         with pool(2) as finders:
             full, base = results(
                 [
@@ -92,11 +96,14 @@ class Builder:
                     for name in (request.full, request.base)
                 ]
             )
-        for name, image in (("full", full), ("base", base)):
-            self._report(f"{name}: {image.name} is {image.manifest.digest[:19]}, {len(image.layers)} layers")
-            for note in image.notes:
-                self._report(f"{name}: {note}")
+        self._introduce("full", full)
+        self._introduce("base", base)
         return full, base
+
+    def _introduce(self, name: str, image: SourceImage) -> None:
+        self._report(f"{name}: {image.name} is {image.manifest.digest[:19]}, {len(image.layers)} layers")
+        for note in image.notes:
+            self._report(f"{name}: {note}")
 
     def plan(
         self,

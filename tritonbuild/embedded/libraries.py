@@ -22,7 +22,9 @@ OF_THE_BASE: Final = tuple(
         "libutil.so.",
     )
 )
-"""Libraries that are always the base's: the C library."""
+"""Libraries that are always the base's, if it has a C library: those of the C library."""
+
+C_LIBRARY: Final = "libc.so.6"
 
 OF_THE_DRIVER: Final = ("libcuda.so*", "libcudadebugger.so*", "libnvidia-*", "libnvcuvid.so*", "libnvoptix.so*")
 """Libraries of the GPU's driver, which the host provides."""

@@ -17,7 +17,7 @@ from tritonbuild.embedded import composed_check, instructions, left_out
 from tritonbuild.embedded.additions import Context, canonical
 from tritonbuild.embedded.assembly import Assembly
 from tritonbuild.embedded.libraries import OpenedLibrary
-from tritonbuild.embedded.request import Request
+from tritonbuild.embedded.request import SCRATCH, Request
 from tritonbuild.embedded.runtime import Runtime
 from tritonbuild.errors import TritonBuildError
 from tritonbuild.layers.items import NewLayer
@@ -172,6 +172,8 @@ def _copy(sources: _Sources) -> dict[str, list[str]]:
     """Add the layers of the server and the components; return the canonical paths of those that need a runtime."""
     view, request, assembly = sources.full.view, sources.request, sources.assembly
     core = [*_existing(view, request.core), *_existing(view, request.optional, required=False)]
+    if request.base == SCRATCH:
+        assembly.add("root file system", assembly.root_folders(request.user.home))
     folders = {"server": [real for path, real in core if f"/{path}" in _OF_THE_SERVER]}
     components = {one.title: _existing(view, [one.folder]) for one in request.components}
     for title, copied in {"server": core, **components}.items():
@@ -221,7 +223,7 @@ def _finish(sources: _Sources) -> ImagePlan:
     request, env = _environment(sources)
     loader, extra, excused = _check(sources, request, env)
     composed = loader.view
-    generated = {**accounts.files(base.view, request.user), **extra, ldcache.PATH: ldcache.render(loader.lines)}
+    generated = {**accounts.files(assembly.ground, request.user), **extra, ldcache.PATH: ldcache.render(loader.lines)}
     items = [assembly.generated(path, content) for path, content in generated.items()]
     if composed.resolve(request.user.home) is None:
         owner = (request.user.uid, request.user.gid)

@@ -14,6 +14,7 @@ from tritonbuild.optional_parts import AbsentLibraries, OptionalPart
 from tritonbuild.rootfs.accounts import Account
 from tritonbuild.wellknown import SERVER
 
+SCRATCH: Final = "scratch"
 _FORMAT: Final = 1
 
 
@@ -73,7 +74,7 @@ class Request:
 
     Attributes:
         full: The full image: a reference, or a path on disk (see `oci.images.ON_DISK`).
-        base: The base image, in the same forms.
+        base: The base image, in the same forms, or `scratch` for none.
         platform: `os/arch[/variant]`; empty for this machine's.
         core: Files and folders of *full* that are copied, owned by root.
         optional: Files and folders that are copied if *full* has them.

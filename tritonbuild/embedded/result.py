@@ -71,7 +71,9 @@ def compose(
 
 
 def _origin(base: SourceImage) -> dict[str, str]:
-    """Return the annotations that name the base image."""
+    """Return the annotations that name the base image; none for an image on scratch."""
+    if not base.manifest.digest:
+        return {}
     name = {BASE_NAME: str(base.reference)} if base.reference is not None else {}
     return {BASE_DIGEST: base.manifest.digest, **name}
 

@@ -10,7 +10,7 @@ import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from tritonbuild.embedded.libraries import OF_THE_BASE, OF_THE_DRIVER, OpenedLibrary, is_library, matches
+from tritonbuild.embedded.libraries import C_LIBRARY, OF_THE_BASE, OF_THE_DRIVER, OpenedLibrary, is_library, matches
 from tritonbuild.layers.entry import FILE, FOLDER, SYMLINK
 from tritonbuild.rootfs import interpreter
 from tritonbuild.rootfs.loader import Loader
@@ -52,8 +52,10 @@ class Runtime:
         self.base = base
         self.env = env
         self.loader = full_loader
-        self.exclude = exclude
         self.sonames = base_loader.names()
+        own = OF_THE_BASE if C_LIBRARY in self.sonames else ()
+        self.left_out = (*own, *OF_THE_DRIVER, *exclude)
+        """Names of libraries (shell patterns) that are the base's or the driver's, or excluded."""
         self.known = full_loader.known()
         self.cached = {line.path for line in full_loader.lines}
         self.brought: dict[str, None] = {}
@@ -121,7 +123,7 @@ class Runtime:
 
     def _is_left_out(self, name: str) -> bool:
         """Return whether a library is the base's or the driver's, or excluded."""
-        return matches(name, (*OF_THE_BASE, *OF_THE_DRIVER, *self.exclude))
+        return matches(name, self.left_out)
 
     def _programs(self, folder: str) -> Iterator[str]:
         """Yield the links, libraries and programs in *folder*."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -14,6 +14,8 @@ from tritonbuild.layers.headers import LAYER_FORMAT
 from tritonbuild.layers.layerindex import Columns, LayerIndex
 from tritonbuild.layers.reading import Layer
 from tritonbuild.oci.descriptors import digest_of
+
+_LOADER_CONFIGURATION: Final = "etc/ld.so.conf"
 
 
 @attrs.frozen(kw_only=True)
@@ -153,12 +155,18 @@ def _path(item: Item) -> str:
 
 
 def index_of(items: Iterable[Item]) -> LayerIndex:
-    """Return the index of a layer of *items* that is not written yet: its entries and ELF metadata."""
-    columns, elves = Columns(), {}
+    """Return the index of a layer of *items* that is not written yet.
+
+    It has the entries, the ELF metadata, and the content of the loader's configuration.
+    """
+    columns, elves, contents = Columns(), {}, {}
     for item in items:
         number = columns.add(item.entry)
         if item.layer is not None and item.inode is not None:
             elf = item.layer.index.elves.get(item.inode[1])
             if elf is not None:
                 elves[number] = elf
-    return columns.index(elves=elves)
+            if item.entry.path.startswith(_LOADER_CONFIGURATION):
+                index = item.layer.index
+                contents[item.entry.path] = index.contents.get(index.paths[item.inode[1]], b"")
+    return columns.index(elves=elves, contents=contents)

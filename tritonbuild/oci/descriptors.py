@@ -154,3 +154,14 @@ class Origin(Protocol):
     def read(self, blob: Descriptor, start: int, stop: int) -> Iterator[bytes]:
         """Yield the bytes of *blob* from *start* up to *stop*, not verified."""
         ...
+
+
+@attrs.define
+class Nowhere:
+    """The origin of an image that has no blobs, or none yet."""
+
+    name: str
+
+    def read(self, blob: Descriptor, start: int, stop: int) -> Iterator[bytes]:
+        """Raise an error: nothing can be read."""
+        raise NotImplementedError

@@ -15,7 +15,7 @@ import attrs
 from tritonbuild.errors import InvalidInputError
 from tritonbuild.oci import descriptors, documents, platforms
 from tritonbuild.oci.archives import open_origin
-from tritonbuild.oci.descriptors import Descriptor, Origin, broken, whole
+from tritonbuild.oci.descriptors import Descriptor, Nowhere, Origin, broken, whole
 from tritonbuild.oci.documents import Document
 from tritonbuild.oci.files import open_files
 from tritonbuild.oci.registry import Registries
@@ -92,6 +92,20 @@ class SourceImage:
     def created(self) -> int:
         """The time of creation in seconds since 1970; 0 if the configuration has none."""
         return seconds(str(self.config.get("created") or ""))
+
+
+def empty_image(name: str, *, platform: str) -> SourceImage:
+    """Return an image without layers and configuration, which no registry has."""
+    return SourceImage(
+        name=name,
+        origin=Nowhere(name),
+        reference=None,
+        manifest=Descriptor(media_type="", digest="", size=0),
+        config={},
+        layers=(),
+        diff_ids=(),
+        platform=platform,
+    )
 
 
 def seconds(moment: str) -> int:

@@ -27,7 +27,7 @@ def containerfile(composition: Composition, *, heredocs: bool = False) -> str:
     stages = copying.stages if composition.runtime == "copy" else installing.stages
     header = [
         f"Triton Inference Server {composition.container_version} with {chosen}.",
-        f"Composed from {selection.sources['full']} on {selection.sources['min']}.",
+        f"Composed from {selection.sources['full']} on {selection.base}.",
         f"{needs}{', and a network' if composition.network else ' and no network'}.",
     ]
     if composition.gpu_arch:

@@ -34,7 +34,7 @@ from tritonbuild.recipe import parts
 
 def stages(selection: Selection) -> list[Stage]:
     """Return the stages of a build with the `copy` runtime."""
-    composition, sources = selection.composition, selection.sources
+    composition = selection.composition
     above_full = parts.trimmed(composition)
     if calls := parts.pip_calls(composition):
         packages = Stage(
@@ -44,7 +44,7 @@ def stages(selection: Selection) -> list[Stage]:
             instructions=(Word("USER", "root"), *parts.pip(composition, calls)),
         )
         above_full.append(packages)
-    base = str(sources["min"])
+    base = selection.base
     on_base = []
     if composition.apt:
         install = parts.script("packages.sh", *(f"apt={name}" for name in composition.apt))
@@ -57,12 +57,7 @@ def stages(selection: Selection) -> list[Stage]:
         parts.full(selection),
         *above_full,
         *on_base,
-        Stage(
-            base=base,
-            purpose="List the libraries and files of the base, and add the server's user to its accounts.",
-            name="base-content",
-            instructions=(Word("USER", "root"), parts.script("base.sh")),
-        ),
+        _base_content(selection, base),
         _runtime(selection, above_full[-1].name if above_full else "full"),
         *_clients(selection),
         _composed(selection, base),
@@ -86,6 +81,18 @@ def stages(selection: Selection) -> list[Stage]:
         ),
         parts.last(selection),
     ]
+
+
+def _base_content(selection: Selection, base: str) -> Stage:
+    scripts = [parts.script("base.sh")]
+    purpose = "List the libraries and files of the base, and add the server's user to its accounts."
+    if selection.on_scratch:
+        base = "full"
+        scripts = [parts.script("base.sh", "accounts"), parts.script("scratch.sh")]
+        purpose = (
+            "In place of a base: empty lists, the full image's accounts, and folders that every root file system has."
+        )
+    return Stage(base=base, purpose=purpose, name="base-content", instructions=(Word("USER", "root"), *scripts))
 
 
 def _clients(selection: Selection) -> list[Stage]:

@@ -46,7 +46,7 @@ def stages(selection: Selection) -> list[Stage]:
         *parts.trimmed(selection.composition),
         *([Stage(base=str(sources["gpu-min"]), purpose=purpose, name="gpu-min")] if "gpu-min" in sources else []),
         _extras(selection),
-        _composed(selection, str(sources["min"])),
+        _composed(selection, selection.base),
         parts.check(selection),
         parts.last(selection),
     ]

@@ -13,6 +13,8 @@ from tritonbuild.wellknown import SERVER
 
 ROOT: Final = "0:0"
 """The owner `root`, in numbers: a base need not have account files."""
+COMPOSED: Final = "/tritonbuild/root"
+"""The folder with the composed image's files, where its libraries are checked from outside."""
 
 
 def script(name: str, *arguments: str) -> Script:
@@ -62,7 +64,7 @@ def server(selection: Selection, owner: str, *, headers: bool) -> list[Instructi
         folders.remove(HEADERS)
     folders += selection.feature_folders()
     return [
-        *(copy_from_full(path, ROOT) for path in recipe.entrypoint_files),
+        *(copy_from_full(path, ROOT) for path in selection.entrypoint_files()),
         Copy(
             sources=tuple(f"{SERVER}/{name}" for name in recipe.core_files),
             target=f"{SERVER}/",
@@ -99,13 +101,19 @@ def pip(composition: Composition, calls: list[list[str]]) -> list[Instruction]:
 
 def check(selection: Selection, *before: Instruction) -> Stage:
     """Return the stage that renews the loader's cache and fails the build if a library is missing."""
+    base, root = "composed", []
+    if selection.on_scratch:
+        # The composed image has no programs: those of the full image look at its files.
+        base, root = "full", [Copy(sources=("/",), target=f"{COMPOSED}/", from_stage="composed")]
+    path = selection.variables().get("LD_LIBRARY_PATH", "")
     run = script(
         "check.sh",
+        *([f"root={COMPOSED}", f"path={path}"] if root else []),
         *(f"exempt={pattern}" for pattern in selection.composition.exempt_libraries),
         *(f"absent={one.folder}={one.pattern}={one.part}" for one in selection.absent()),
     )
     purpose = "Renew the loader's cache, and fail the build if a library is missing."
-    return Stage(base="composed", purpose=purpose, name="check", instructions=(Word("USER", "root"), *before, run))
+    return Stage(base=base, purpose=purpose, name="check", instructions=(Word("USER", "root"), *root, *before, run))
 
 
 def last(selection: Selection) -> Stage:
@@ -119,7 +127,7 @@ def last(selection: Selection) -> Stage:
     instructions += [
         Label(selection.labels()),
         Word("WORKDIR", recipe.workdir),
-        Entrypoint(composition.entrypoint or recipe.entrypoint),
+        Entrypoint(selection.entrypoint),
     ]
     if not composition.user:
         remark = "The server runs as root by default, as in NVIDIA's images; triton-server (1000) exists."

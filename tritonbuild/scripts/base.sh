@@ -1,4 +1,5 @@
 # Runs in the base image: lists its libraries and files, and adds the server's user to its accounts.
+# With the argument accounts, it only does the latter.
 # Writes /tritonbuild/{sonames,libraries,paths}, and in /tritonbuild/accounts the account files and the home folder of that
 # user. In lists of paths, each line is a path, and \001 stands for a line break in it; the lines of libraries are
 # what identify prints, of paths the last name.
@@ -7,31 +8,33 @@ export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 accounts=/tritonbuild/accounts
 mkdir -p $accounts/etc
 
-# The names that its loader finds, and the paths of all its files.
-ldconfig
-ldconfig -p > /tritonbuild/cache
-(
-    set -f
-    IFS=:
-    for folder in ${LD_LIBRARY_PATH:-}; do
-        [ ! -d "$folder" ] || find "$folder/" -mindepth 1 -maxdepth 1
-    done
-) > /tritonbuild/searched
-{
-    sed -n 's/^[[:space:]]*\([^ ]*\) (.*/\1/p' /tritonbuild/cache
-    sed 's|.*/||' /tritonbuild/searched
-} | sort -u > /tritonbuild/sonames
-# Prints a line for each file named on standard input that begins with two numbers: the checksum of its content and its
-# size, or for a large file its size and time. runtime.sh has it too.
-identify() {
-    tr '\n' '\000' | xargs -0 -r stat -L -c '%s %Y %n' 2> /dev/null > /tritonbuild/sizes || true
-    awk '$1 > 16777216' /tritonbuild/sizes
-    awk '$1 <= 16777216' /tritonbuild/sizes | sed 's/^[^ ]* [^ ]* //' | tr '\n' '\000' | xargs -0 -r cksum 2> /dev/null || true
-}
-sed -n 's/^[[:space:]]*[^ ]* (.*=> //p' /tritonbuild/cache | cat - /tritonbuild/searched | identify |
-    sed 's|^\([^ ]* [^ ]* \).*/|\1|' | sort -u > /tritonbuild/libraries
-rm /tritonbuild/cache /tritonbuild/searched /tritonbuild/sizes
-find / -xdev -path /tritonbuild -prune -o ! -type d -print0 | tr '\n\000' '\001\n' | sort > /tritonbuild/paths
+if [ "${1:-}" != accounts ]; then
+    # The names that its loader finds, and the paths of all its files.
+    ldconfig
+    ldconfig -p > /tritonbuild/cache
+    (
+        set -f
+        IFS=:
+        for folder in ${LD_LIBRARY_PATH:-}; do
+            [ ! -d "$folder" ] || find "$folder/" -mindepth 1 -maxdepth 1
+        done
+    ) > /tritonbuild/searched
+    {
+        sed -n 's/^[[:space:]]*\([^ ]*\) (.*/\1/p' /tritonbuild/cache
+        sed 's|.*/||' /tritonbuild/searched
+    } | sort -u > /tritonbuild/sonames
+    # Prints a line for each file named on standard input that begins with two numbers: the checksum of its content and its
+    # size, or for a large file its size and time. runtime.sh has it too.
+    identify() {
+        tr '\n' '\000' | xargs -0 -r stat -L -c '%s %Y %n' 2> /dev/null > /tritonbuild/sizes || true
+        awk '$1 > 16777216' /tritonbuild/sizes
+        awk '$1 <= 16777216' /tritonbuild/sizes | sed 's/^[^ ]* [^ ]* //' | tr '\n' '\000' | xargs -0 -r cksum 2> /dev/null || true
+    }
+    sed -n 's/^[[:space:]]*[^ ]* (.*=> //p' /tritonbuild/cache | cat - /tritonbuild/searched | identify |
+        sed 's|^\([^ ]* [^ ]* \).*/|\1|' | sort -u > /tritonbuild/libraries
+    rm /tritonbuild/cache /tritonbuild/searched /tritonbuild/sizes
+    find / -xdev -path /tritonbuild -prune -o ! -type d -print0 | tr '\n\000' '\001\n' | sort > /tritonbuild/paths
+fi
 
 # NVIDIA's images have the user triton-server with id 1000, which Ubuntu 24.04 gives to "ubuntu".
 holder=$(awk -F: '$3 == 1000 { print $1 }' /etc/passwd)

@@ -1,33 +1,44 @@
 # Runs in the composed image: renews the loader's cache, then looks for missing libraries. Collects in /tritonbuild/checked
 # what the image gets from this: the cache, and libraries in place of the base's.
-# Arguments: exempt=PATTERN for libraries that may be missing; absent=FOLDER=PATTERN=PART for libraries that are left out
-# with a part of the image, of a component's folder or, if FOLDER is empty, of others. /tritonbuild/NAME.list has the paths
-# of the files that were copied beside the server, and NAME.missing the libraries that their source image lacks too: a
-# line "LIBRARY<tab>PATH" for each. In both, \001 stands for a line break in a path. NAME.other has
-# libraries of the source image that the base has in another version.
+# Arguments: root=FOLDER if it runs in the full image and FOLDER has the files of the composed image, and path=FOLDERS for the
+# LD_LIBRARY_PATH of the latter; exempt=PATTERN for libraries that may be missing; absent=FOLDER=PATTERN=PART for libraries
+# that are left out with a part of the image, of a component's folder or, if FOLDER is empty, of others.
+# /tritonbuild/NAME.list has the paths of the files that were copied beside the server, and NAME.missing the libraries that
+# their source image lacks too: a line "LIBRARY<tab>PATH" for each. In both, \001 stands for a line break in a path.
+# NAME.other has libraries of the source image that the base has in another version.
 set -eu
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 checked=/tritonbuild/checked
 mkdir -p $checked/etc
-ldconfig
+root='' library_path=${LD_LIBRARY_PATH:-}
+for argument; do
+    case $argument in
+        root=*) root=${argument#root=} ;;
+        path=*) library_path=${argument#path=} ;;
+    esac
+done
+library_path="/opt/tritonserver/lib${library_path:+:$library_path}"
+ldconfig ${root:+-r "$root"}
 
-export LD_LIBRARY_PATH="/opt/tritonserver/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
-{
+(
+    cd "$root/"
     clients=
-    [ ! -e /tritonbuild/clients.list ] || clients=/workspace/install
-    find /opt/tritonserver $clients ! -type d \( -perm /111 -o -name '*.so' -o -name '*.so.*' \) -print0 |
-        tr '\n\000' '\001\n'
-    for list in /tritonbuild/*.list; do
-        [ ! -e "$list" ] || sed -n -e '/\.so$/p' -e '/\.so\./p' -e '/\/bin\//p' "$list"
-    done
-} | sort -u | tr '\n\001' '\000\n' | xargs -0 -r grep -l -s -Z -m 1 "^$(printf '\177')ELF" |
-    tr '\n\000' '\001\n' > /tritonbuild/elf || true
+    [ ! -e /tritonbuild/clients.list ] || clients=workspace/install
+    {
+        find opt/tritonserver $clients ! -type d \( -perm /111 -o -name '*.so' -o -name '*.so.*' \) -print0 |
+            tr '\n\000' '\001\n'
+        for list in /tritonbuild/*.list; do
+            [ ! -e "$list" ] || sed -n -e '/\.so$/p' -e '/\.so\./p' -e '/\/bin\//p' "$list" | sed 's|^/||'
+        done
+    } | sort -u | tr '\n\001' '\000\n' | xargs -0 -r grep -l -s -Z -m 1 -e "^$(printf '\177')ELF" -- |
+        tr '\n\000' '\001\n' | sed 's|^|/|' > /tritonbuild/elf || true
+)
 cat /tritonbuild/*.missing 2> /dev/null | sort -u > /tritonbuild/excused || true
 
 # Writes to /tritonbuild/missing a line "LIBRARY<tab>-<tab>PATH" for every library that a file does not find, and a line
 # "VERSION<tab>LIBRARY<tab>PATH" for every version of a symbol that the found library does not define.
 # ldd prints the path of each file before its libraries when it has more than one argument. A path with a line break is
-# an only argument, so that its path is not in the output.
+# an only argument, so that its path is not in the output; so is each path in another root.
 lacking='
     BEGIN { FS = "\t" }
     /^[^\t].*:$/ { if (!single) file = substr($0, 1, length($0) - 1); next }
@@ -44,16 +55,39 @@ lacking='
         sub(/^.*: error while loading shared libraries: /, ""); sub(/: .*/, ""); sub(/^.*\//, ""); print $0 "\t-\t" file
     }
 '
+alone=$(printf '\001')
+[ -z "$root" ] || alone=.
 look() {
     {
-        grep -v "$(printf '\001')" /tritonbuild/elf | tr '\n' '\000' | xargs -0 -r ldd /bin/sh 2>&1 |
-            awk "$lacking" || true
-        grep "$(printf '\001')" /tritonbuild/elf | while IFS= read -r line; do
+        grep -v "$alone" /tritonbuild/elf | tr '\n' '\000' |
+            LD_LIBRARY_PATH=$library_path xargs -0 -r ldd /bin/sh 2>&1 | awk "$lacking" || true
+        grep "$alone" /tritonbuild/elf | while IFS= read -r line; do
             path=$(printf '%s.' "$line" | tr '\001' '\n')
-            ldd "${path%.}" 2>&1 | awk -v file="$line" -v single=1 "$lacking"
+            trace "${path%.}" | awk -v file="$line" -v single=1 "$lacking"
         done
     } | sort -u > /tritonbuild/missing
 }
+
+# Tells whether the loader in $root loads the file $1: not one of another processor, or one that is linked statically.
+is_loaded() {
+    chroot "$root" "$loader" --verify "$1" > /dev/null 2>&1 || [ $? = 2 ]
+}
+
+# Prints what ldd prints about the file $1.
+trace() {
+    if [ -z "$root" ]; then
+        LD_LIBRARY_PATH=$library_path ldd "$1" 2>&1 || true
+    elif is_loaded "$1"; then
+        chroot "$root" "$loader" --library-path "$library_path" --list "$1" 2>&1 || true
+    fi
+}
+
+loader=/lib64/ld-linux-x86-64.so.2
+[ "$(uname -m)" != aarch64 ] || loader=/lib/ld-linux-aarch64.so.1
+if [ -n "$root" ] && ! is_loaded /opt/tritonserver/bin/tritonserver; then
+    echo "tritonbuild: the loader of the composed image does not run, so that its libraries cannot be checked" >&2
+    exit 1
+fi
 
 tab=$(printf '\t')
 is_excused() { grep -qxF -e "$1$tab$2" /tritonbuild/excused; }
@@ -98,10 +132,10 @@ while replace "$@"; do
     ldconfig
     look
 done
-cp -p /etc/ld.so.cache $checked/etc/
+cp -p "$root/etc/ld.so.cache" $checked/etc/
 # COPY may give the base's folders the mode and the time of these.
 find $checked -mindepth 1 -depth -type d | while IFS= read -r folder; do
-    path=${folder#"$checked"}
+    path=$root${folder#"$checked"}
     chown --reference="$path" "$folder"
     chmod --reference="$path" "$folder"
     touch --reference="$path" "$folder"
@@ -119,7 +153,7 @@ in_package() {
             ;;
         *) return 0 ;;
     esac
-    find "$folder" ! -type d -name "$1" | head -n 1
+    find "$root$folder" ! -type d -name "$1" | head -n 1 | sed "s|^$root||"
 }
 
 # Prints the part of the image with which the library $1, which the file $2 needs, is left out of the file's component; if

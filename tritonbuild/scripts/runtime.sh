@@ -211,8 +211,10 @@ dynamic_names() {
 is_portable() {
     local pattern
     case $1 in
-        # The C library is the base's; the driver's libraries come from the host.
-        ld-linux* | libc.so.* | libm.so.* | libdl.so.* | libpthread.so.* | librt.so.* | libresolv.so.* | libutil.so.*) return 1 ;;
+        # The C library is the base's, if it has one; the driver's libraries come from the host.
+        ld-linux* | libc.so.* | libm.so.* | libdl.so.* | libpthread.so.* | librt.so.* | libresolv.so.* | libutil.so.*)
+            ! grep -qxF -e libc.so.6 $base/sonames || return 1
+            ;;
         libcuda.so* | libcudadebugger.so* | libnvidia-* | libnvcuvid.so* | libnvoptix.so*) return 1 ;;
     esac
     while read -r pattern; do
