@@ -86,37 +86,32 @@ def test_a_chain_of_links(build: Build, compiler: Compiler, server: Tree) -> Non
     assert done.passed
 
 
-def test_a_library_that_only_the_result_lacks(build: Build, compiler: Compiler, server: Tree) -> None:
-    """The base has a file of that name in a folder that its loader does not search."""
-    compiler("libdeep.so.2")
-    full: Tree = {
+@pytest.fixture
+def needing(compiler: Compiler, server: Tree) -> Tree:
+    """The server with a component that needs a library of /opt/deep."""
+    library = compiler("libdeep.so.2")
+    return {
         **server,
         f"{COMPONENT}/my lib.so": compiler("a.so", "libdeep.so.2"),
-        "opt/deep/libdeep.so.2": (compiler.folder / "libdeep.so.2").read_bytes(),
+        "opt/deep/libdeep.so.2": library,
     }
-    environment = {"LD_LIBRARY_PATH": "/opt/deep"}
-    done = build.compose({"srv/libdeep.so.2": b"no library"}, full, ["backends/a"], full_env=environment)
+
+
+DEEP = {"LD_LIBRARY_PATH": "/opt/deep"}
+NO_LIBRARY: Tree = {"srv/libdeep.so.2": b"no library"}
+
+
+def test_a_library_that_only_the_result_lacks(build: Build, needing: Tree) -> None:
+    """The base has a file of that name in a folder that its loader does not search."""
+    done = build.compose(NO_LIBRARY, needing, ["backends/a"], full_env=DEEP)
     assert done.files == {"opt/deep/libdeep.so.2"}
     assert done.passed
 
 
-def test_a_name_that_the_composed_image_does_not_find(build: Build, compiler: Compiler, server: Tree) -> None:
+def test_a_name_that_the_composed_image_does_not_find(build: Build, needing: Tree) -> None:
     """The base finds it by its environment, which the composed image does not have."""
-    compiler("libdeep.so.2")
-    full: Tree = {
-        **server,
-        f"{COMPONENT}/my lib.so": compiler("a.so", "libdeep.so.2"),
-        "opt/deep/libdeep.so.2": (compiler.folder / "libdeep.so.2").read_bytes(),
-    }
-    environment = {"LD_LIBRARY_PATH": "/opt/deep"}
-    base_environment = {"LD_LIBRARY_PATH": "/srv"}
-    done = build.compose(
-        {"srv/libdeep.so.2": b"no library"},
-        full,
-        ["backends/a"],
-        full_env=environment,
-        base_env=base_environment,
-    )
+    base_env = {"LD_LIBRARY_PATH": "/srv"}
+    done = build.compose(NO_LIBRARY, needing, ["backends/a"], full_env=DEEP, base_env=base_env)
     assert done.messages == (f"/{COMPONENT}/my lib.so needs libdeep.so.2, which the composed image does not have\n",)
     assert not done.passed
 

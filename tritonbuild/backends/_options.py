@@ -42,6 +42,26 @@ UNIFIED: Final[flags.Table] = {
 }
 """The options with the same meaning for every engine; their rows count where an engine's table has none."""
 
+BUILDKIT: Final = frozenset(
+    {
+        "cache_from",
+        "output type=docker",
+        "output type=oci",
+        "progress=rawjson",
+        "progress=tty",
+        "push",
+        "several outputs of type local or tar",
+    }
+)
+"""The requests that all engines with BuildKit can serve, and some others cannot."""
+
+BUILDKIT_CLIENT: Final = BUILDKIT | {
+    "cache_from other than type=registry,ref=IMAGE",
+    "cache_to",
+    "several platforms",
+}
+"""The requests that those of them can serve which are clients of BuildKit itself, and not of docker's daemon."""
+
 _ARCHIVES: Final = frozenset({"docker", "oci"})
 _FILES: Final = frozenset({"local", "tar"})
 

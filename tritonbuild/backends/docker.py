@@ -274,18 +274,7 @@ ENGINE: Final = Engine(
     binary="docker",
     health=health,
     construct_build_args=construct_build_args,
-    capabilities=frozenset(
-        {
-            "cache_from",
-            "load",
-            "output type=docker",
-            "output type=oci",
-            "progress=rawjson",
-            "progress=tty",
-            "push",
-            "several outputs of type local or tar",
-        }
-    ),
+    capabilities=_options.BUILDKIT | {"load"},
     options=_options.table({**GLOBAL_OPTIONS, **OPTIONS}),
     global_options=GLOBAL_OPTIONS,
     adapt=adapt,

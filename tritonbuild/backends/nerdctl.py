@@ -166,21 +166,7 @@ ENGINE: Final = Engine(
     binary="nerdctl",
     health=health,
     construct_build_args=construct_build_args,
-    capabilities=frozenset(
-        {
-            "cache_from",
-            "cache_from other than type=registry,ref=IMAGE",
-            "cache_to",
-            "load",
-            "output type=docker",
-            "output type=oci",
-            "progress=rawjson",
-            "progress=tty",
-            "push",
-            "several outputs of type local or tar",
-            "several platforms",
-        }
-    ),
+    capabilities=_options.BUILDKIT_CLIENT | {"load"},
     options=_options.table(OPTIONS),
     global_options=GLOBAL_OPTIONS,
     follow_up=follow_up,
