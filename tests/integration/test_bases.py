@@ -79,6 +79,11 @@ def test_its_modules_can_be_imported(on_base: OnBase) -> None:
     assert {"numpy", "pip"} <= {*names} - {*broken}
 
 
+def test_the_tests_of_numpy_are_left_out(on_base: OnBase) -> None:
+    program = "import numpy, pathlib; print(*pathlib.Path(numpy.__file__).parent.rglob('tests/*.py'))"
+    assert Image(lab=on_base.lab, reference=on_base.tag).run("python3", "-c", program).split() == []
+
+
 def test_its_configuration(on_base: OnBase) -> None:
     config = on_base.lab.config(on_base.tag)["Config"]
     env = dict(pair.split("=", 1) for pair in config["Env"])

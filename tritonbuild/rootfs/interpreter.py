@@ -17,6 +17,8 @@ from tritonbuild.errors import TritonBuildError
 from tritonbuild.rootfs.view import View
 
 STUB: Final = "backends/python/triton_python_backend_stub"
+_TESTS: Final = re.compile(r"test(?:/|$)|numpy/(?:.*/)?tests(?:/|$)", re.DOTALL)
+"""Tests of the standard library and of NumPy. Those of other packages stay: some packages import their own."""
 _LIBPYTHON: Final = re.compile(r"libpython([0-9.]*)\.so")
 
 
@@ -88,5 +90,4 @@ def find(view: View, env: Mapping[str, str], version: str) -> Interpreter:
 
 def left_out(path: str, folder: str) -> bool:
     """Return whether *path* below *folder* serves only to link other programs, or to test."""
-    first = path[len(folder) + 1 :].split("/", 1)[0]
-    return first == "test" or posixpath.basename(path).endswith((".a", ".o"))
+    return path.endswith((".a", ".o")) or _TESTS.match(path, len(folder) + 1) is not None

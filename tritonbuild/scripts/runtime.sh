@@ -287,6 +287,7 @@ for path in (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), *si
         # Left out: what is for linking other programs, and what is for tests.
         find "$out$folder" -name '*.[ao]' -type f -exec rm -f {} +
         find "$out$folder" -maxdepth 1 -name test -type d -exec rm -rf {} +
+        [ ! -d "$out$folder/numpy" ] || find "$out$folder/numpy" -name tests -type d -prune -exec rm -rf {} +
         find "$out$folder" ! -type d -print0 | lines | sed "s|^$out||" >> $out.list
     done < $work/python
     find "$out" -type l -print0 | lines | sed "s|^$out||" | while IFS= read -r entry; do
