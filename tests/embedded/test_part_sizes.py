@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import attrs
@@ -101,3 +102,20 @@ def test_an_image_without_a_part(images: Sources) -> None:
     assert image.contents[f"{COMPONENT}/libtriton_a.so"][:4] == b"\x7fELF"
     again = images.build(request, "--no-cache")
     assert again.contents == image.contents
+
+
+def test_libraries_that_a_part_opens_count(images: Sources) -> None:
+    part = OptionalPart(name="backend a[opener]", folder=FOLDER, files=("libgone.so",), opened=("libdeep.so.*",))
+    found, parts = planned(images, attrs.evolve(BIG, kept=False), part)
+    opener = parts[1]
+    assert opener["kept"]
+    assert opener["size"] >= found[f"/{LIBRARIES}/libdeep.so.1"]
+
+
+def test_the_bill_of_materials_names_the_extras(images: Sources) -> None:
+    request = images.request("a")
+    titled = [attrs.evolve(component, title="backend a[big,needed]") for component in request.components]
+    images.build(attrs.evolve(request, components=titled), "--sbom")
+    blobs = (path.read_bytes() for path in images.layout.with_name("out").glob("blobs/sha256/*"))
+    (found,) = [json.loads(content) for content in blobs if b'"bomFormat"' in content]
+    assert "pkg:generic/nvidia/backend-a?extras=big%2Cneeded" in [one["purl"] for one in found["components"]]

@@ -41,12 +41,13 @@ def part_sizes(request: Request, planned: ImagePlan, context: Path | None) -> tu
 
 
 def _existing(full: View, parts: Sequence[OptionalPart]) -> list[OptionalPart]:
-    """Return those *parts* of which *full* has a file or a library."""
+    """Return those *parts* of which *full* has a file, or a library that comes or goes with it."""
     names = {posixpath.basename(path) for path in full if is_library(path)}
     return [
         part
         for part in parts
-        if next(left_out.files(full, part), None) is not None or any(matches(name, part.libraries) for name in names)
+        if next(left_out.files(full, part), None) is not None
+        or any(matches(name, (*part.libraries, *part.opened)) for name in names)
     ]
 
 
