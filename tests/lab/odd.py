@@ -85,6 +85,7 @@ class Answer:
     """An answer.
 
     Attributes:
+        status: The status; with 0 the connection ends without an answer.
         cut: Bytes of the body after which the connection ends; -1 for the whole body.
         endless: The part that does not end.
         length: Whether it has a `Content-Length`; otherwise the body is sent in chunks.
@@ -340,6 +341,9 @@ def _handler(registry: OddRegistry, *, secure: bool) -> type[BaseHTTPRequestHand
             self.send(answer)
 
         def send(self, answer: Answer) -> None:
+            if not answer.status:
+                self.close_connection = True
+                return
             self.send_response(answer.status)
             for name, value in answer.headers:
                 self.send_header(name, value)

@@ -36,7 +36,7 @@ from tritonbuild.layers.cache import Cache, default_folder
 from tritonbuild.masking import mask_text
 from tritonbuild.oci.archives import ArchiveTarget
 from tritonbuild.oci.descriptors import from_json
-from tritonbuild.oci.files import remove_temporary_folders
+from tritonbuild.oci.files import remove_unfinished
 from tritonbuild.oci.http.settings import TransportSettings
 from tritonbuild.oci.layouts import LayoutTarget
 from tritonbuild.oci.push import Push
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return reports.show(TritonBuildError(f"{error.strerror}: {error.filename}" if error.filename else str(error)))
     except KeyboardInterrupt:
         # The signal may have come before the context of a new folder was entered.
-        remove_temporary_folders()
+        remove_unfinished()
         return 130
     except Exception as error:  # noqa: BLE001 - the last catch: a traceback helps no user
         return reports.show(reports.unexpected(error))
@@ -92,7 +92,7 @@ def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _give_up() -> None:
-    remove_temporary_folders()
+    remove_unfinished()
     os._exit(130)
 
 

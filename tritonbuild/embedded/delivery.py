@@ -185,7 +185,7 @@ class Delivery:
         blob = Descriptor(media_type=done.media_type, digest=done.digest, size=done.size)
         try:
             self._count(target.store(blob, self._guarded(lambda: chunks(path)), verify=False))
-        except TritonBuildError:
+        except (TritonBuildError, OSError):
             if not self._rewritten(layer, blob):
                 raise
             self._count(target.store(blob, self._guarded(lambda: chunks(path)), verify=False))
@@ -199,11 +199,13 @@ class Delivery:
         key = layer.key(self.compression)
         with self.cache.alone(key):
             if not is_whole(blob, self.cache.blob(blob.digest)):
-                self.cache.forget(blob.digest)
                 self.report(f"the layer {layer.title} in the cache is damaged: writing it again")
+                # The new file replaces the damaged one, which other targets may be reading, in one step.
                 done, _ = self._write(key, layer, ())
                 if done.digest == blob.digest:
                     self._rewrites.add(blob.digest)
+                else:
+                    self.cache.forget(blob.digest)
             return blob.digest in self._rewrites
 
 

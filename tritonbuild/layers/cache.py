@@ -25,7 +25,7 @@ from tritonbuild.layers import indexfile
 from tritonbuild.layers.layerindex import LayerIndex
 from tritonbuild.layers.writing import Written
 from tritonbuild.oci.descriptors import from_json, to_json
-from tritonbuild.oci.files import no_room
+from tritonbuild.oci.files import no_room, unfinished
 from tritonbuild.reference import is_digest
 
 LARGEST: Final = 20 << 30
@@ -128,14 +128,15 @@ class Cache:
     def new(self) -> Iterator[BinaryIO]:
         """Yield a new file, which is removed at the end unless `keep` names it."""
         path = self.folder / "new" / secrets.token_hex(8)
-        try:
-            with _open(path, "xb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                yield file
-        except OSError as error:
-            raise no_room(error, self.folder) from error
-        finally:
-            path.unlink(missing_ok=True)
+        with unfinished(path):
+            try:
+                with _open(path, "xb") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX)
+                    yield file
+            except OSError as error:
+                raise no_room(error, self.folder) from error
+            finally:
+                path.unlink(missing_ok=True)
 
     def keep(self, file: BinaryIO, path: Path) -> None:
         """Give a new file its name."""

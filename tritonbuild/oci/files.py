@@ -23,7 +23,9 @@ from tritonbuild.threads import go_on
 _CHUNK: Final = 1 << 20
 _YOUNG: Final = 1.0
 """Seconds within which a file that was created is locked."""
-_FOLDERS: Final[set[Path]] = set()
+_UNFINISHED: Final[set[Path]] = set()
+"""The temporary files and folders of this process."""
+
 _UNREADABLE: Final = (OSError, tarfile.TarError, EOFError, LookupError, OverflowError, RecursionError, ValueError)
 """The errors that tarfile raises for damaged archives."""
 
@@ -142,37 +144,51 @@ def document_of(files: FileSource, name: str) -> bytes | None:
 
 
 @contextlib.contextmanager
+def unfinished(path: Path) -> Iterator[None]:
+    """Have `remove_unfinished` remove the file or folder *path* until the block ends.
+
+    Enter the block before *path* exists, since a signal may come at any time.
+    """
+    _UNFINISHED.add(path)
+    try:
+        yield
+    finally:
+        _UNFINISHED.discard(path)
+
+
+@contextlib.contextmanager
 def temporary_file(folder: Path) -> Iterator[BinaryIO]:
     """Yield a new file in *folder*, which is locked, and removed at the end unless it was renamed."""
     path = folder / f".{secrets.token_hex(8)}"
-    try:
-        with path.open("xb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield file
-    finally:
-        path.unlink(missing_ok=True)
+    with unfinished(path):
+        try:
+            with path.open("xb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                yield file
+        finally:
+            path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def temporary_folder(folder: Path, name: str) -> Iterator[Path]:
     """Yield a new folder `.NAME.HEX` in *folder*, which is locked, and removed at the end."""
     path = folder / f".{name}.{secrets.token_hex(8)}"
-    _FOLDERS.add(path)  # before it exists: a signal may come at any time
-    path.mkdir(0o700)
-    lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
-        _FOLDERS.discard(path)
-        os.close(lock)
+    with unfinished(path):
+        path.mkdir(0o700)
+        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+            os.close(lock)
 
 
-def remove_temporary_folders() -> None:
-    """Remove the temporary folders of this process, which ends without leaving their contexts."""
-    for path in [*_FOLDERS]:
-        shutil.rmtree(path, ignore_errors=True)
+def remove_unfinished() -> None:
+    """Remove the temporary files and folders of this process, which ends without leaving their contexts."""
+    for path in [*_UNFINISHED]:
+        with contextlib.suppress(OSError):
+            path.unlink() if not path.is_dir() else shutil.rmtree(path, ignore_errors=True)
 
 
 def sweep(folder: Path, name: str = "") -> None:
