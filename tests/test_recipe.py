@@ -44,6 +44,15 @@ def test_golden(name: str, keywords: dict[str, Any], golden: Callable[[Path, str
     golden(GOLDEN / name, without_scripts(text))
 
 
+def test_the_virtual_environment_of_a_release_is_on_the_path() -> None:
+    def path(version: str) -> list[str]:
+        text = containerfile(Composition(backends=("tensorrtllm",), container_version=version))
+        return [line.strip(" \\") for line in text.splitlines() if line.startswith("    PATH=")]
+
+    assert path("26.05") == ['PATH="/opt/tritonserver/bin:${PATH}"']
+    assert path("26.06") == path("26.07") == ['PATH="/opt/tritonserver/bin:/opt/venv-tritonserver/bin:${PATH}"']
+
+
 HEREDOC = re.compile(
     r"^RUN cat > /tmp/(\S+) <<'(EOF-\w+)' && /bin/sh /tmp/\1((?: \\\n    .*(?<!\\))*)\n((?:.*\n)*?)\2$", re.MULTILINE
 )

@@ -249,6 +249,21 @@ def test_a_mismatch_ends_before_the_engine_runs(
     )
 
 
+def test_the_python_environment_of_a_named_image_is_on_the_path(
+    fake_program: Callable[[str, str], Path], registry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_program("podman", PODMAN)
+    path = "/opt/tritonserver/bin:/opt/mine/bin:/usr/local/cuda/bin:/usr/local/bin:/usr/bin:/opt/late/bin"
+    variables = {"PATH": path, "VIRTUAL_ENV": "/srv/venv"}
+    monkeypatch.setitem(Registry.images, "full", image(variables))
+    found = tritonbuild.build(of(registry), "podman").containerfile
+    assert '    PATH="/opt/tritonserver/bin:/srv/venv/bin:/opt/mine/bin:${PATH}" \\\n' in found
+    assert '    VIRTUAL_ENV="/srv/venv"' in found
+    without = tritonbuild.build(of(registry, backends=["identity"]), "podman").containerfile
+    assert "/opt/mine" not in without
+    assert "/srv/venv" not in without
+
+
 def test_the_library_hands_notes_to_its_caller(fake_program: Callable[[str, str], Path], registry: str) -> None:
     fake_program("podman", PODMAN)
     notes: list[str] = []

@@ -231,14 +231,15 @@ def build(  # noqa: PLR0913 - the signature of bentoml.container.build, and the 
     check_collisions(wanted, engine, engine_options)
     wanted = _for_platforms(wanted, engine_options)
 
-    def starts(health: Health, argv: Sequence[str]) -> None:
-        if source_check.named(wanted):
-            environments = source_check.read(wanted, engine, engine_options, {**engine.env, **health.env})
-            for note in source_check.check(wanted, environments):
-                if on_note:
-                    on_note(note)
-        if on_start:
-            on_start(health, argv)
+    def inspects(health: Health) -> str:
+        environments = source_check.read(wanted, engine, engine_options, {**engine.env, **health.env})
+        for note in source_check.check(wanted, environments):
+            if on_note:
+                on_note(note)
+        full_env = environments.get("full")
+        if engine.document or not full_env:
+            return ""
+        return _containerfile(wanted, full_env, heredocs="heredocs" in health.features)
 
     job = _job(engine, wanted, engine_options)
     return run(
@@ -248,7 +249,8 @@ def build(  # noqa: PLR0913 - the signature of bentoml.container.build, and the 
             health=answer,
             timeout=timeout,
             echo=echo,
-            on_start=starts,
+            inspect=inspects if source_check.named(wanted) else None,
+            on_start=on_start,
             work_dir=work_dir,
             measure=measure,
         )
@@ -290,7 +292,7 @@ def _job(engine: Engine, composition: Composition, options: Mapping[str, Any]) -
     )
 
 
-def _containerfile(composition: Composition, *, heredocs: bool) -> str:
+def _containerfile(composition: Composition, full_env: Mapping[str, str] | None = None, *, heredocs: bool) -> str:
     from tritonbuild import recipe  # noqa: PLC0415 - so that a build loads it while the engine's probe goes on
 
-    return recipe.containerfile(composition, heredocs=heredocs)
+    return recipe.containerfile(composition, full_env, heredocs=heredocs)

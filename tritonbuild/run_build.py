@@ -80,6 +80,8 @@ class Job:
         health: The answer of the engine's probe, where it is known already.
         timeout: Seconds after which the engine's processes are stopped.
         echo: A file descriptor that gets the engine's output as it comes.
+        inspect: Called with the probe's answer before the document is written; returns another document in its
+            place, or an empty text.
         on_start: Called before the engine runs, with the probe's answer and the masked command.
         work_dir: The folder of the Containerfile, which is kept; a temporary one by default.
         measure: Whether to ask the engine for the image's size, which is one more command.
@@ -95,6 +97,7 @@ class Job:
     health: Health | None = None
     timeout: float | None = None
     echo: int | None = None
+    inspect: Callable[[Health], str] | None = None
     on_start: Callable[[Health, Sequence[str]], None] | None = None
     work_dir: str | os.PathLike[str] | None = None
     measure: bool = True
@@ -135,6 +138,8 @@ def run(job: Job) -> BuildResult:
         if engine.adapt and (adapted := engine.adapt(health, **given)):
             given = dict(adapted)
             argv = build_command.command(engine, given)
+        if job.inspect:
+            text = job.inspect(health) or text
         build_command.write_containerfile(text, Path(given["file"]))
         folder = Path(given["context_path"])
         folder.mkdir(exist_ok=True)

@@ -1,8 +1,8 @@
-"""Constants that several rooms share: folders of the server and its components, the form of a variable's name."""
+"""Conventions that several rooms share: folders of the server, the form of a variable's name, the order of a PATH."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 SERVER: Final = "/opt/tritonserver"
@@ -19,3 +19,11 @@ IGNORE_FILES: Final = (".containerignore", ".dockerignore")
 
 VARIABLE: Final = r"[A-Za-z_][A-Za-z0-9_]*"
 """The pattern of an environment variable's name, which shells and Containerfiles take; to be used with `re.ASCII`."""
+
+
+def with_entries(path: str, entries: Iterable[str]) -> str:
+    """Return the PATH *path* with *entries* added after the folder of the server's program, or at the beginning."""
+    first, colon, rest = path.partition(":")
+    if first != f"{SERVER}/bin":
+        return ":".join([*entries, *([path] if path else [])])
+    return ":".join([first, *entries, *([rest] if colon else [])])

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import attrs
 
@@ -98,12 +99,13 @@ class Build:
         *,
         full_env: Mapping[str, str] | None = None,
         base_env: Mapping[str, str] | None = None,
+        composed_env: Mapping[str, str] | None = None,
         left_out: Sequence[str] = (),
         checked: Sequence[str] = (),
     ) -> Outcome:
         """Compose *base* and *full*, which has the files of *base* too, with the scripts and with the embedded planner.
 
-        The composed image has the environment of neither.
+        The composed image has the environment of neither, but *composed_env*.
 
         Args:
             base: The base image.
@@ -111,6 +113,7 @@ class Build:
             arguments: Those of `runtime.sh`.
             full_env: The environment of the full image.
             base_env: The environment of the base image.
+            composed_env: The environment of the composed image.
             left_out: Arguments of `trim.sh`, which is run if there are any.
             checked: Arguments of `check.sh`. With these or *left_out*, only the scripts run.
 
@@ -120,8 +123,8 @@ class Build:
         arguments = [*arguments]
         if left_out or checked:
             return self.scripted(base, full, arguments, full_env or {}, base_env or {}, left_out, checked)
-        outcome = self.scripted(base, full, arguments, full_env or {}, base_env or {})
-        other = planned(self.template, base, full, arguments, full_env or {}, base_env or {})
+        outcome = self.scripted(base, full, arguments, full_env or {}, base_env or {}, composed_env=composed_env or {})
+        other = planned(self.template, base, full, arguments, full_env or {}, base_env or {}, composed_env or {})
         differences = outcome.differences(other)
         assert not differences, differences
         return outcome
@@ -135,6 +138,7 @@ class Build:
         base_env: Mapping[str, str],
         left_out: Sequence[str] = (),
         checked: Sequence[str] = (),
+        composed_env: Mapping[str, str] = MappingProxyType({}),
     ) -> Outcome:
         """Run the scripts of the `copy` runtime."""
         below, above, composed = (self.root(name) for name in ("base", "full", "composed"))
@@ -157,11 +161,11 @@ class Build:
         subprocess.run(["cp", "-a", f"{above}/opt", str(composed)], check=True)
         subprocess.run(["cp", "-a", f"{runtime}/.", str(composed)], check=True)
         (composed / "tritonbuild").mkdir()
-        for kind in ("list", "missing"):
+        for kind in ("list", "missing", "python"):
             shutil.copy(above / "tritonbuild" / f"runtime.{kind}", composed / "tritonbuild")
         shutil.copytree(above / "tritonbuild" / "runtime.other", composed / "tritonbuild" / "runtime.other")
         named = [(name, os.path.realpath(f"{above}{file}")) for file, name in NAMED.findall(done.stderr)]
-        done = run(composed, "check.sh", *checked, env={})
+        done = run(composed, "check.sh", *checked, env=composed_env)
         folders = (runtime / CONFIGURED).read_text().splitlines() if (runtime / CONFIGURED).exists() else ()
         added = composed / "tritonbuild" / "checked"
         files |= {os.path.relpath(path, added): path for path in added.rglob("*") if path.is_file()}

@@ -31,6 +31,7 @@ def planned(  # noqa: PLR0917 - as the scripts take them
     arguments: Iterable[str],
     env: Mapping[str, str],
     base_env: Mapping[str, str],
+    composed_env: Mapping[str, str],
 ) -> Outcome:
     """Return the outcome of a plan with the arguments of `runtime.sh`."""
     words: dict[str, list[str]] = {"name": [], "file": [], "small": [], "exclude": [], "": []}
@@ -47,6 +48,7 @@ def planned(  # noqa: PLR0917 - as the scripts take them
         read_small=words["small"],
         exclude_libraries=words["exclude"],
         env={"LD_LIBRARY_PATH": ""},
+        environment=composed_env,
     )
     below = [template_layer(template), layer(archive(base))]
     above = [*below, layer(archive(full))]
@@ -55,7 +57,7 @@ def planned(  # noqa: PLR0917 - as the scripts take them
     try:
         found = plan(request, full_source, base_source)
     except BuildFailedError as error:
-        hint = (error.hint,) if error.hint.startswith("use ") else ()
+        hint = (error.hint,) if error.hint.startswith(("use ", "add --env")) else ()
         return Outcome(messages=(*error.tail, *hint), passed=False)
     return outcome(found)
 

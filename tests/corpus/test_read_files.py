@@ -6,10 +6,7 @@ import pytest
 
 from tests.corpus.chroot import Build
 from tests.corpus.outcome import Tree
-from tests.replica import layers
-from tests.replica.layers import file, symlink
-from tests.tiny.bench import Bench
-from tests.tiny.elves import Compiler, base_tree, files, sources
+from tests.tiny.elves import Compiler
 from tritonbuild.composition import Composition, select
 from tritonbuild.composition.choices import READ_FILES, SMALL_FILES
 
@@ -82,12 +79,8 @@ TREES: dict[str, tuple[Tree, Tree, set[str]]] = {
 }
 
 
-def entries(tree: Tree) -> layers.Tree:
-    return {path: file(one) if isinstance(one, bytes) else symlink(one) for path, one in tree.items()}
-
-
 @pytest.mark.parametrize("name", TREES)
-def test_both_bring_what_the_base_lacks(name: str, build: Build, bench: Bench, compiler: Compiler) -> None:
+def test_both_bring_what_the_base_lacks(name: str, build: Build, compiler: Compiler) -> None:
     base, full, expected = TREES[name]
     server: Tree = {
         "opt/tritonserver/bin/tritonserver": compiler("tritonserver"),
@@ -98,12 +91,6 @@ def test_both_bring_what_the_base_lacks(name: str, build: Build, bench: Bench, c
     added = {path for path in done.files if not path.startswith("opt/")}
     assert added == expected
     assert done.links == {path: target for path, target in full.items() if path in expected and isinstance(target, str)}
-
-    images = sources(bench, {**base_tree(compiler), **entries(base)}, entries(server | full))
-    outcome, plan = images.plan(images.request(read=READ_FILES, read_small=SMALL_FILES))
-    assert outcome.code == 0, outcome.err
-    runtime = [layer for layer in plan["layers"] if layer["title"] == "runtime of server"]
-    assert {path.lstrip("/") for path in files({"layers": runtime})} & {*full, *base} == expected
 
 
 def test_each_composition_reads_them() -> None:

@@ -54,6 +54,7 @@ def component_from(row: Row, release: Release, scope: Scope) -> Component:
         pip=tuple(tuple(item["value"]) for item in scope.rows(row.get("pip", ()))),
         copies=tuple(copy for rows in copied for copy in copies(scope, rows, fillings)),
         dlopen=_libraries(row.get("dlopen", ()), scope),
+        venv=scope.value(row.get("venv", ())) or "",
         aliases=tuple(row.get("aliases", ())),
         description=row.get("description", ""),
         notes=tuple(item["value"] for item in scope.rows(row.get("notes", ()))),

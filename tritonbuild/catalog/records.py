@@ -97,6 +97,7 @@ class Component:
         copies: Files that the CPU flavor takes from the GPU flavor's min image.
         dlopen: Names, or shell patterns of names, of libraries outside its directory that it opens at run time
             without being linked to them, whatever extras are chosen. Not all exist in every release.
+        venv: The virtual environment of its image, which the image's PATH selects; empty without one.
         aliases: Other names for it.
         description: One line for a list.
         notes: Limitations and changes in this release.
@@ -121,6 +122,7 @@ class Component:
     pip: tuple[tuple[str, ...], ...] = ()
     copies: tuple[FileCopy, ...] = ()
     dlopen: tuple[str, ...] = ()
+    venv: str = ""
     aliases: tuple[str, ...] = ()
     description: str = ""
     notes: tuple[str, ...] = ()

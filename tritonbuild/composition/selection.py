@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import posixpath
 import re
 from collections.abc import Mapping
@@ -32,12 +33,14 @@ from tritonbuild.composition.choices import (
 from tritonbuild.composition.composition import Composition
 from tritonbuild.optional_parts import AbsentLibraries
 from tritonbuild.reference import Reference, parse_reference
-from tritonbuild.wellknown import SERVER
+from tritonbuild.wellknown import SERVER, with_entries
 
 _TENSORFLOW: Final = frozenset({"tensorflow", "tensorflow1", "tensorflow2"})
 """The backends whose variables compose.py gives to every image."""
 _DALI_PACKAGES: Final = f"{SERVER}/backends/dali/wheel/dali:$PYTHONPATH"
 """The dali backend's Python packages; compose.py sets this from 24.05 on alone."""
+_DISTRIBUTION: Final = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+"""The entries of the PATH that every base has."""
 
 
 EXTRAS_LABEL: Final = "tritonbuild.extras"
@@ -55,11 +58,13 @@ class Selection:
         recipe: The content of NVIDIA's compose.py for the release and flavor.
         sources: The source images by name: `full`, `min` unless the image is made on scratch, and, where they are
             needed, `gpu-min` and `sdk`.
+        full_env: The environment variables of the full image; empty where they are not known.
     """
 
     composition: Composition
     recipe: Recipe
     sources: Mapping[str, Reference]
+    full_env: Mapping[str, str] = attrs.field(factory=dict)
 
     @property
     def base(self) -> str:
@@ -139,6 +144,8 @@ class Selection:
             env = {name: value for name, value in env.items() if not name.startswith("TF_")}
         if self.composition.has("clients"):
             env["PATH"] += f":{CLIENTS}/bin"
+        if "python" in names and self.composition.runtime == "copy":
+            env |= self._python_variables(env["PATH"])
         if "dali" in names:
             env.setdefault("PYTHONPATH", _DALI_PACKAGES)
         if self.composition.enable_gpu and self.composition.base:
@@ -152,6 +159,20 @@ class Selection:
             name: value if name == "PATH" else _ended(name, value, f"${{{name}:+:${name}}}")
             for name, value in env.items()
         }
+
+    def _python_variables(self, path: str) -> dict[str, str]:
+        """Return the variables that select the Python environment of the full image, if they are known.
+
+        Args:
+            path: The value of PATH without that environment.
+        """
+        venv = self.full_env.get("VIRTUAL_ENV", "")
+        if self.full_env:
+            entries = [*([f"{venv}/bin"] if venv else []), *_own_entries(self.full_env.get("PATH", ""))]
+        else:
+            entries = [f"{component.venv}/bin" for component in self.composition.components if component.venv]
+        found = {"VIRTUAL_ENV": venv} if venv else {}
+        return {**found, "PATH": with_entries(path, dict.fromkeys(entries))} if entries else found
 
     def user(self) -> str:
         """Return the user of the image's processes, in numbers for the server's account; empty for root.
@@ -189,11 +210,20 @@ def _ended(name: str, value: str, end: str) -> str:
     return re.sub(rf":\$(?:{name}|\{{{name}\}})$", lambda _: end, value)
 
 
-def select(composition: Composition) -> Selection:
-    """Look up the recipe and the source images of *composition*."""
+def _own_entries(path: str) -> list[str]:
+    """Return the entries of the full image's PATH that lead to no folder of the server, CUDA or the distribution.
+
+    Such an entry before the distribution's leads to another Python: a virtual environment, or one in `/opt/conda/bin`.
+    """
+    before = itertools.takewhile(lambda entry: entry not in _DISTRIBUTION, path.split(":"))
+    return [entry for entry in before if entry.startswith("/") and not entry.startswith(("/usr/", f"{SERVER}/"))]
+
+
+def select(composition: Composition, full_env: Mapping[str, str] | None = None) -> Selection:
+    """Look up the recipe and the source images of *composition*; *full_env* are the full image's variables."""
     arch = composition.platform or PLATFORM
     recipe = composition.catalog.recipe(composition.container_version, gpu=composition.enable_gpu, arch=arch)
-    return Selection(composition=composition, recipe=recipe, sources=sources(composition))
+    return Selection(composition=composition, recipe=recipe, sources=sources(composition), full_env=full_env or {})
 
 
 def sources(composition: Composition) -> dict[str, Reference]:

@@ -19,8 +19,11 @@ from tritonbuild.errors import BuildFailedError
 from tritonbuild.layers.entry import FILE, FOLDER
 from tritonbuild.layers.items import Item
 from tritonbuild.optional_parts import AbsentLibraries
+from tritonbuild.rootfs import interpreter
+from tritonbuild.rootfs.interpreter import Interpreter
 from tritonbuild.rootfs.loader import Loader, Missing
 from tritonbuild.rootfs.view import View
+from tritonbuild.wellknown import with_entries
 
 _SHOWN: Final = 10
 _PACKAGE: Final = re.compile(
@@ -88,6 +91,29 @@ def replacement(lack: Missing, full: Loader, base: View, exclude: Sequence[str])
         return ""
     path = full.closure(lack.file).found.get(name, "")
     return (path and full.view.resolve(path)) or ""
+
+
+def check_python(composed: View, env: Mapping[str, str], python: Interpreter | None) -> None:
+    """Check that the image's PATH selects the interpreter that the full image's PATH selects.
+
+    Args:
+        composed: The files of the composed image.
+        env: Its environment variables.
+        python: The interpreter of the full image; None if the image has no need of one.
+
+    Raises:
+        BuildFailedError: Another interpreter comes first.
+    """
+    if python is None:
+        return
+    found = interpreter.search(composed, env, python.version)
+    if found != python.program:
+        path = with_entries(env.get("PATH", ""), [f"/{posixpath.dirname(python.program)}"])
+        text = (
+            f"PATH leads to {f'/{found}' if found else f'no python{python.version}'} in the composed image, and to"
+            f" /{python.program} in the full image"
+        )
+        raise BuildFailedError(text, tail=[text], hint=f"add --env PATH={path}")
 
 
 def _left_out(lack: Missing, absent: Sequence[AbsentLibraries]) -> AbsentLibraries | None:

@@ -13,7 +13,7 @@ from typing import Final
 import attrs
 
 from tritonbuild import optional_parts
-from tritonbuild.embedded import composed_check, instructions, left_out
+from tritonbuild.embedded import composed_check, environment, left_out
 from tritonbuild.embedded.additions import Context, canonical
 from tritonbuild.embedded.assembly import Assembly
 from tritonbuild.embedded.libraries import OpenedLibrary
@@ -220,9 +220,12 @@ def _bring(sources: _Sources, folders: Mapping[str, Sequence[str]]) -> None:
 def _finish(sources: _Sources) -> ImagePlan:
     """Check the libraries of the image; add generated files, the user's folders and the working directory."""
     assembly, base = sources.assembly, sources.base
-    request, env = _environment(sources)
+    request, env = environment.of_image(
+        sources.request, base.env, sources.full.env, sources.full.labels, sources.runtime.python
+    )
     loader, extra, excused = _check(sources, request, env)
     composed = loader.view
+    composed_check.check_python(composed, env, sources.runtime.python)
     generated = {**accounts.files(assembly.ground, request.user), **extra, ldcache.PATH: ldcache.render(loader.lines)}
     items = [assembly.generated(path, content) for path, content in generated.items()]
     if composed.resolve(request.user.home) is None:
@@ -278,19 +281,6 @@ def _check(
             return loader, extra, composed_check.verify(lacks, request.absent())
         assembly.add("libraries in place of the base's", newer.values())
         extra[NEWER_CONFIGURED] = f"/{folder}\n".encode()
-
-
-def _environment(sources: _Sources) -> tuple[Request, dict[str, str]]:
-    """Return the request with the user's instructions applied, and the environment variables of the image."""
-    request, full = sources.request, sources.full
-    env = instructions.expanded(request.env, sources.base.env)
-    for variable, source in request.env_from_full.items():
-        kind, _, name = source.partition(":")
-        value = (full.labels if kind == "label" else full.env).get(name)
-        if value is not None:
-            env[variable] = value
-    env |= request.environment
-    return instructions.applied(request.instructions, request, env)
 
 
 def _loader(

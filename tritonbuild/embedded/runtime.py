@@ -10,6 +10,7 @@ import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
+from tritonbuild.embedded import read_files
 from tritonbuild.embedded.libraries import C_LIBRARY, OF_THE_BASE, OF_THE_DRIVER, OpenedLibrary, is_library, matches
 from tritonbuild.layers.entry import FILE, FOLDER, SYMLINK
 from tritonbuild.rootfs import interpreter
@@ -20,8 +21,6 @@ from tritonbuild.wellknown import SERVER
 SERVER_PATH: Final = SERVER.strip("/")
 """The folder of the server as a path of a view."""
 
-_SMALL: Final = 4 << 20
-"""The most bytes of a file or folder that is brought only if it is small."""
 
 _STANDARD: Final = ("/lib", "/usr/lib", "/lib/*-linux-gnu", "/usr/lib/*-linux-gnu")
 
@@ -64,6 +63,8 @@ class Runtime:
         """Folders that are added to the configuration of the loader."""
         self.named: list[OpenedLibrary] = []
         """Libraries that are brought because a file names them."""
+        self.python: interpreter.Interpreter | None = None
+        """The interpreter that is brought."""
 
     def stage(
         self, folders: Sequence[str], opened: Iterable[str], read: Iterable[str] = (), read_small: Iterable[str] = ()
@@ -82,10 +83,9 @@ class Runtime:
         for path in candidates:
             if path.endswith(f"/{interpreter.STUB}"):
                 self._interpreter(path)
-        for path in read:
-            self._read(path)
+        self._read(read)
         for path in read_small:
-            self._read(path, most=_SMALL)
+            self._read([path], most=read_files.SMALL)
         programs = [path for path in [*self.brought][before:] if is_library(path) or "/bin/" in path]
         libraries = self._opened(opened)
         targets = self._loaded([*candidates, *programs, *(path for _, path in libraries)])
@@ -153,41 +153,13 @@ class Runtime:
             if f"{target}/".startswith(f"{SERVER_PATH}/") or f"{SERVER_PATH}/".startswith(f"{target}/".lstrip("/")):
                 continue
             if self.full.is_folder(target):
-                self._read(target)
+                self._read([target])
             elif target not in self.base:
                 self.bring(target)
 
-    def _read(self, path: str, *, most: int | None = None) -> None:
-        """Bring a file or folder that is read at run time: what the base lacks of it, and of what its links lead to.
-
-        Nothing is brought if its files have more bytes than *most*.
-        """
-        ahead = [path]
-        while ahead:
-            reached = {found for one in ahead for found in self._files(one)}
-            new = sorted(found for found in reached if found not in self.base and found not in self.brought)
-            if most is not None and sum(self.full.entry(one).size for one in new) > most:
-                return
-            most = None
-            self.brought.update(dict.fromkeys(new))
-            ahead = [self._next(one) for one in new if self.full.kind(one) == SYMLINK]
-
-    def _files(self, path: str) -> Iterator[str]:
-        """Yield the canonical paths of the files and links that *path* is or, as a folder, has below it."""
-        canonical = self.full.resolve_folder(path)
-        if canonical is None or self.full.resolve(path) is None:
-            return
-        if self.full.kind(canonical) == SYMLINK:
-            yield canonical
-            return
-        real = self.full.resolve(path) or ""
-        paths = self.full.walk(real) if self.full.is_folder(real) else (real,)
-        yield from (one for one in paths if not self.full.is_folder(one))
-
-    def _next(self, link: str) -> str:
-        """Return the path that the symbolic link *link* names."""
-        target = self.full.target(link)
-        return target if target.startswith("/") else f"{posixpath.dirname(link)}/{target}"
+    def _read(self, paths: Iterable[str], *, most: int | None = None) -> None:
+        """Bring files and folders that are read at run time; nothing if they have more bytes than *most*."""
+        self.brought |= dict.fromkeys(read_files.lacking(self.full, self.base, paths, most=most))
 
     def _opened(self, patterns: Iterable[str]) -> list[tuple[str, str]]:
         """Return name and path of the libraries that the loader finds by name and that match *patterns*."""
@@ -229,17 +201,16 @@ class Runtime:
             self.brought[canonical] = None
             if self.full.kind(canonical) != SYMLINK:
                 return
-            path = self._next(canonical)
+            path = read_files.target(self.full, canonical)
 
     def _interpreter(self, stub: str) -> None:
         """Bring the interpreter that the python backend's stub embeds, with its standard library and packages."""
         version = interpreter.version_of(self.loader.closure(stub).found)
-        python = interpreter.find(self.full, self.env, version)
-        self.bring(python.program)
-        for link in python.links:
-            self.bring(link)
+        python = self.python = interpreter.find(self.full, self.env, version)
+        for path in (*python.programs, *([python.environment] if python.environment else ())):
+            self.bring(path)
         links = [link for folder in python.folders for link in self._packages(folder)]
-        for path in [*links, python.program, *python.links]:
+        for path in [*links, *python.programs]:
             target = self.full.resolve(path)
             if target is not None and self.full.kind(target) == FILE:
                 self.bring(path)

@@ -6,6 +6,8 @@ In: a `Composition`. Out: the text of a Containerfile, the same for equal compos
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tritonbuild.composition import Composition, select
 from tritonbuild.containerfile import render
 from tritonbuild.recipe import copying, installing
@@ -13,14 +15,17 @@ from tritonbuild.recipe import copying, installing
 __all__ = ["containerfile"]
 
 
-def containerfile(composition: Composition, *, heredocs: bool = False) -> str:
+def containerfile(
+    composition: Composition, full_env: Mapping[str, str] | None = None, *, heredocs: bool = False
+) -> str:
     """Return the text of the Containerfile for *composition*, in one of two forms that build the same files.
 
     Args:
         composition: The composition.
+        full_env: The environment variables of the full image, where they are known.
         heredocs: Whether scripts are heredocs, for builders that know them; else every builder accepts the text.
     """
-    selection = select(composition)
+    selection = select(composition, full_env)
     chosen = ", ".join(f"{c.kind} {c.title}" for c in composition.components) or "no component"
     context = ", ".join(dict.fromkeys(path for path, _ in composition.context()))
     needs = f"Needs {f'a build context with {context}' if context else 'no build context'}"

@@ -64,7 +64,7 @@ def stages(selection: Selection) -> list[Stage]:
         parts.check(
             selection,
             Copy(
-                sources=("/tritonbuild/runtime.list", "/tritonbuild/runtime.missing"),
+                sources=tuple(f"/tritonbuild/runtime.{kind}" for kind in ("list", "missing", "python")),
                 target="/tritonbuild/",
                 from_stage="runtime",
             ),

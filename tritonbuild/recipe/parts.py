@@ -106,8 +106,10 @@ def check(selection: Selection, *before: Instruction) -> Stage:
         # The composed image has no programs: those of the full image look at its files.
         base, root = "full", [Copy(sources=("/",), target=f"{COMPOSED}/", from_stage="composed")]
     path = selection.variables().get("LD_LIBRARY_PATH", "")
+    search = selection.composition.environment.get("PATH", selection.variables()["PATH"] if root else "")
     run = script(
         "check.sh",
+        *([f"search={search}"] if search else []),
         *([f"root={COMPOSED}", f"path={path}"] if root else []),
         *(f"exempt={pattern}" for pattern in selection.composition.exempt_libraries),
         *(f"absent={one.folder}={one.pattern}={one.part}" for one in selection.absent()),

@@ -1,12 +1,14 @@
 # Runs in the composed image: renews the loader's cache, then looks for missing libraries. Collects in /tritonbuild/checked
 # what the image gets from this: the cache, and libraries in place of the base's.
 # Arguments: root=FOLDER if it runs in the full image and FOLDER has the files of the composed image, and path=FOLDERS for the
-# LD_LIBRARY_PATH of the latter; exempt=PATTERN for libraries that may be missing; absent=FOLDER=PATTERN=PART for libraries
-# that are left out with a part of the image, of a component's folder or, if FOLDER is empty, of others.
-# /tritonbuild/NAME.list has the paths of the files that were copied beside the server, and NAME.missing the libraries that
-# their source image lacks too: a line "LIBRARY<tab>PATH" for each. In both, \001 stands for a line break in a path.
-# NAME.other has libraries of the source image that the base has in another version.
+# LD_LIBRARY_PATH of the latter; search=FOLDERS for its PATH, if that is not the PATH of this script; exempt=PATTERN for
+# libraries that may be missing; absent=FOLDER=PATTERN=PART for libraries that are left out with a part of the image, of a
+# component's folder or, if FOLDER is empty, of others. /tritonbuild/NAME.list has the paths of the files that were copied
+# beside the server, and NAME.missing the libraries that their source image lacks too: a line "LIBRARY<tab>PATH" for each.
+# In both, \001 stands for a line break in a path. NAME.other has libraries of the source image that the base has in another
+# version, and runtime.python the path of the interpreter that the PATH of the full image selects.
 set -eu
+search=$PATH
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 checked=/tritonbuild/checked
 mkdir -p $checked/etc
@@ -15,6 +17,7 @@ for argument; do
     case $argument in
         root=*) root=${argument#root=} ;;
         path=*) library_path=${argument#path=} ;;
+        search=*) search=${argument#search=} ;;
     esac
 done
 library_path="/opt/tritonserver/lib${library_path:+:$library_path}"
@@ -183,9 +186,34 @@ left_out() (
     done
 )
 
+# Prints the path of the program $1 that the PATH of the image selects.
+find_program() {
+    local folder IFS=:
+    set -f
+    for folder in $search; do
+        if [ -e "$root$folder/$1" ] || [ -L "$root$folder/$1" ]; then
+            printf '%s\n' "$folder/$1"
+            return 0
+        fi
+    done
+}
+
 say() { printf 'tritonbuild: %s\n' "$1" >&2; }
 
 failed=0 old=0
+if [ -s /tritonbuild/runtime.python ]; then
+    python=$(cat /tritonbuild/runtime.python)
+    found=$(find_program "${python##*/}")
+    if [ "$found" != "$python" ]; then
+        say "PATH leads to ${found:-no ${python##*/}} in the composed image, and to $python in the full image"
+        case $search in
+            /opt/tritonserver/bin:*) search=/opt/tritonserver/bin:${python%/*}:${search#*:} ;;
+            *) search=${python%/*}:$search ;;
+        esac
+        say "add --env PATH=$search"
+        failed=1
+    fi
+fi
 while IFS=$tab read -r name library file; do
     case $name in
         # The driver's libraries come from the host, with the GPU.

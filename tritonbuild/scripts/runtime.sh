@@ -1,7 +1,7 @@
 # Runs in the full image: collects in /tritonbuild/runtime the files that the chosen components need and the base lacks.
-# For check.sh, writes their paths to runtime.list and the libraries that this image lacks to runtime.missing, and copies
-# libraries that the base has in another version to runtime.other. In lists of paths, each line is a path, and \001 stands
-# for a line break in it.
+# For check.sh, writes their paths to runtime.list, the libraries that this image lacks to runtime.missing and the
+# interpreter of the python backend to runtime.python, and copies libraries that the base has in another version to
+# runtime.other. In lists of paths, each line is a path, and \001 stands for a line break in it.
 # Arguments: folders of components below /opt/tritonserver, or below FOLDER of the sdk image after a first root=FOLDER;
 # name=PATTERN for libraries opened by name at run time; file=PATH for a file or folder that is read at run time, and
 # small=PATH for one that is left out if it has more than 4 MiB beyond the base; exclude=PATTERN for libraries that are left
@@ -28,6 +28,7 @@ mark=$(printf '\001')
 tab=$(printf '\t')
 : > $out.list
 : > $out.missing
+: > $out.python
 # The server finds its libraries by run paths; clients need the loader's configuration.
 [ $image = full ] || echo "$server/lib" > $work/folders
 
@@ -266,30 +267,79 @@ while IFS= read -r entry; do
     fi
 done < $work/candidates
 
-# 2. The interpreter that the python backend embeds, with its standard library and packages.
+# Sets $python to the interpreter of version $1 that PATH selects, and $environment to the folder of the virtual
+# environment that it is in, if any. Those of Python 3.8 have no program that is named with the minor version.
+find_python() {
+    local folder IFS=:
+    set -f
+    for folder in $PATH; do
+        folder=${folder%/}
+        environment=
+        if [ -f "$folder/pyvenv.cfg" ]; then
+            environment=$folder
+        elif [ -f "${folder%/*}/pyvenv.cfg" ]; then
+            environment=${folder%/*}
+        fi
+        python=$folder/python$1
+        if [ -z "$1" ] || [ -f "$python" ]; then break; fi
+        python=$folder/python3
+        if [ -n "$environment" ] && [ -d "$environment/lib/python$1" ] && [ -f "$python" ]; then break; fi
+        python=
+    done
+    set +f
+    [ -n "$1" ] && [ -n "$python" ]
+}
+
+# Prints the program that the virtual environment $1 is based on, for Python of version $2.
+base_of() {
+    awk -F= '{ key = tolower($1); gsub(/[ \t]/, "", key) }
+        key == "home" { sub(/^[^=]*=[ \t]*/, ""); sub(/[ \t\r]+$/, ""); print; exit }' "$1/pyvenv.cfg" |
+        while IFS= read -r home; do
+            for name in "python$2" python3; do
+                if [ -f "$home/$name" ]; then echo "$home/$name" && break; fi
+            done
+        done
+}
+
+# Copies the folder $1 of an interpreter, except for files that serve to link other programs, or to test.
+bring_packages() {
+    [ -d "$1" ] || return 0
+    folder_of "$1/."
+    [ ! -d "$out$folder" ] || return 0
+    mkdir -p "$out$folder"
+    cp -a "$folder/." "$out$folder"
+    find "$out$folder" -name '*.[ao]' -type f -exec rm -f {} +
+    find "$out$folder" -maxdepth 1 -name test -type d -exec rm -rf {} +
+    [ ! -d "$out$folder/numpy" ] || find "$out$folder/numpy" -name tests -type d -prune -exec rm -rf {} +
+    find "$out$folder" ! -type d -print0 | lines | sed "s|^$out||" >> $out.list
+}
+
+# 2. The interpreter that the python backend embeds, with its standard library and packages, and a virtual environment.
 for stub in $(grep '/backends/python/triton_python_backend_stub$' $work/candidates || true); do
     version=$(ldd "$stub" | sed -n 's/.*libpython\([0-9.]*\)\.so.*/\1/p' | head -n 1)
-    python=$(command -v "python$version") || {
+    find_python "$version" || {
         echo "tritonbuild: the python backend needs python$version, which the full image does not have" >&2
         exit 1
     }
-    bring "$python"
-    if [ "$(readlink -f /usr/bin/python3)" = "$(readlink -f "$python")" ]; then bring /usr/bin/python3; fi
-    "$python" -I -c 'import site, sysconfig
+    printf '%s\n' "$python" > $out.python
+    interpreter=$python
+    if [ -n "$environment" ]; then
+        interpreter=$(base_of "$environment" "$version")
+        if [ -z "$interpreter" ]; then
+            echo "tritonbuild: the virtual environment $environment has no python$version to be based on" >&2
+            exit 1
+        fi
+        bring_packages "$environment"
+        bring "$environment"
+    fi
+    # -B: the interpreter writes no bytecode, which would be brought too.
+    "$python" -I -B -c 'import site, sysconfig
 for path in (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), *site.getsitepackages()): print(path)' |
         sort -u > $work/python
-    while read -r folder; do
-        [ -d "$folder" ] || continue
-        folder=$(cd -P "$folder" && pwd)
-        [ ! -d "$out$folder" ] || continue
-        mkdir -p "$out$folder"
-        cp -a "$folder/." "$out$folder"
-        # Left out: what is for linking other programs, and what is for tests.
-        find "$out$folder" -name '*.[ao]' -type f -exec rm -f {} +
-        find "$out$folder" -maxdepth 1 -name test -type d -exec rm -rf {} +
-        [ ! -d "$out$folder/numpy" ] || find "$out$folder/numpy" -name tests -type d -prune -exec rm -rf {} +
-        find "$out$folder" ! -type d -print0 | lines | sed "s|^$out||" >> $out.list
-    done < $work/python
+    while read -r folder; do bring_packages "$folder"; done < $work/python
+    bring "$python"
+    bring "$interpreter"
+    if [ "$(readlink -f /usr/bin/python3)" = "$(readlink -f "$interpreter")" ]; then bring /usr/bin/python3; fi
     find "$out" -type l -print0 | lines | sed "s|^$out||" | while IFS= read -r entry; do
         decode "$entry"
         link=$path
