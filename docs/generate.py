@@ -40,7 +40,7 @@ EXTRAS_HEAD: Final = """\
 # Extras and GPU architectures
 
 A component can have parts that an image can do without: *extras*. Without brackets an image has all of them. Brackets
-choose: the core of the component and the named extras.
+choose: the core of the component and the named extras. Quote them, since shells read brackets as a pattern.
 
     tritonbuild --backend 'onnxruntime[cuda]'
     tritonbuild --backend 'onnxruntime[cuda,tensorrt]' --backend 'tensorrt[core]'

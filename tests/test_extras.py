@@ -82,7 +82,11 @@ def test_a_required_extra_is_added_with_a_note() -> None:
             "'mine[x]' is a folder, which has no extras",
             "write mine=/tmp; a folder is copied whole",
         ),
-        ({"backends": "onnxruntime[cuda"}, "'onnxruntime[cuda' is not a component name", ""),
+        (
+            {"backends": "onnxruntime[cuda"},
+            "'onnxruntime[cuda' is not a component name",
+            "write extras as NAME[EXTRA,...]",
+        ),
         (
             {"backends": "tensorrt", "gpu_arch": "8.5"},
             "unknown GPU architecture '8.5'",

@@ -95,8 +95,10 @@ def test_libraries_for_architectures_of_gpus(images: Sources) -> None:
 
 def test_an_image_without_a_part(images: Sources) -> None:
     """The component's layer is written anew, and has the files of the plan."""
+    assert f"{COMPONENT}/libbig.so" in images.build(images.request("a", parts=[BIG])).members
     request = images.request("a", parts=[attrs.evolve(BIG, kept=False)])
     image = images.build(request)
+    assert f"{COMPONENT}/libbig.so" not in image.members
     _, plan = images.plan(request)
     assert {f"/{name}" for name in image.members} == files(plan)
     assert image.contents[f"{COMPONENT}/libtriton_a.so"][:4] == b"\x7fELF"

@@ -47,6 +47,8 @@ def check_name(kind: str, name: str) -> str:
     hint = "names are lower-case letters, digits, '-' and '_'"
     if len(parts) > 1 and all(is_name(part) for part in parts):
         hint = f"give --{kind} once for each: {' '.join(f'--{kind} {part}' for part in parts)}"
+    elif set(name) & set("[]"):
+        hint = "write extras as NAME[EXTRA,...]"
     elif is_name(name.strip().lower()):
         hint = f"did you mean {name.strip().lower()!r}?"
     raise InvalidInputError(f"{name!r} is not a component name", hint=hint)
