@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -90,6 +91,22 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
         "add --backend python",
     ),
     ("requirements", {"requirements": ["/nowhere"]}, "requirements file '/nowhere' does not exist", "name a file"),
+    ("file", {"files": {"/nowhere": "/a"}}, "file '/nowhere' does not exist", "name a file or folder"),
+    ("file nowhere", {"files": {"": "/a"}}, "file '' does not exist", ""),
+    (
+        "file relative",
+        {"files": {"/etc": "a"}},
+        "'a' is not a path for --file /etc",
+        "give an absolute path, for example /models",
+    ),
+    ("file up", {"files": {"/etc": "/a/../b"}}, "'/a/../b' is not a path for --file /etc", ""),
+    ("file root", {"files": {"/etc": "/"}}, "'/' is not a path for --file /etc", ""),
+    (
+        "file twice",
+        {"files": {"/etc/passwd": "/a/", "/etc": "/a/passwd"}},
+        "two files have the path '/a/passwd' in the image",
+        "give each its own path",
+    ),
     ("apt option", {"apt": ["-o=x"]}, "'-o=x' is not a package for apt", "write it as libgl1 or libgl1=1.6.0-1"),
     ("apt blank", {"apt": ["a b"]}, "'a b' is not a package for apt", ""),
     ("context", {"fragment_context": "/nowhere"}, "build context '/nowhere' is not a folder", "name a local folder"),
@@ -198,6 +215,20 @@ def test_how_the_image_ends(tmp_path: Path) -> None:
     fragment.write_text("EXPOSE 80\n")
     assert not any(line.startswith("USER") for line in last_stage(compose(fragment=fragment)))
     assert not compose(fragment=fragment).network
+
+
+def test_files_of_the_user(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "a=b").touch()
+    composition = compose(files={str(tmp_path / "folder"): "/opt/it's", str(tmp_path / "a=b"): "/etc/x/"})
+    assert composition.context() == (("files/0", tmp_path / "folder"), ("files/1", tmp_path / "a=b"))
+    assert not composition.network
+    for runtime, stage in (("copy", "runtime"), ("install", "extras")):
+        text = containerfile(attrs.evolve(composition, runtime=runtime))
+        assert 'COPY --chown=0:0 ["files/0/", "/opt/it\\\\\'s/"]\nCOPY --chown=0:0 files/1 /etc/x/a=b\n' in text
+        assert "/bin/sh /tmp/files.sh '/opt/it'\\''s' '/etc/x/a=b'\n" in text
+        assert f"COPY --from={stage} /tritonbuild/files.list /tritonbuild/files.all\n" in text
+    assert "files.sh" not in containerfile(compose())
 
 
 def test_packages_of_the_distribution_are_installed_below_the_components() -> None:

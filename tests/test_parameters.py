@@ -17,7 +17,7 @@ WRONG: tuple[Any, ...] = (
     *(object(), object, len, iter(()), range(2), ValueError("x"), ...),
 )
 
-MAPPINGS = {"images", "environment", "labels", "options", "env"}
+MAPPINGS = {"images", "environment", "files", "labels", "options", "env"}
 LISTS = {
     *("backends", "repoagents", "caches", "features", "pip", "requirements", "apt", "models", "entrypoint"),
     *("exclude_libraries", "gpu_arch", "exempt_libraries", "image_tag", "build_cmd"),

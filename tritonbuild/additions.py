@@ -112,6 +112,28 @@ def folders(values: Iterable[str | os.PathLike[str]], noun: str) -> tuple[Path, 
     return found
 
 
+def added_files(values: Mapping[str, str]) -> dict[str, str]:
+    """Return files and folders of the user, absolute, each with its path in the image.
+
+    A file whose path ends with a slash keeps its name in that folder.
+
+    Raises:
+        InvalidInputError: One does not exist, or its path cannot be used, or two have the same path.
+    """
+    found: dict[str, str] = {}
+    for source, path in values.items():
+        file = Path(source).absolute()
+        if not source or not file.exists():
+            raise InvalidInputError(f"file {source!r} does not exist", hint="name a file or folder")
+        to = target(path, "a path", f"--file {source}")
+        if path.endswith("/") and not file.is_dir():
+            to = f"{to}/{file.name}"
+        if to in found.values():
+            raise InvalidInputError(f"two files have the path {to!r} in the image", hint="give each its own path")
+        found[str(file)] = to
+    return found
+
+
 def variables(values: Mapping[str, str]) -> dict[str, str]:
     """Return environment variables; their values are literal, `$` included."""
     for name, value in values.items():
@@ -147,12 +169,12 @@ def entrypoint(values: Iterable[str]) -> tuple[str, ...]:
     return words
 
 
-def target(value: str, noun: str) -> str:
-    """Return the absolute path of a folder in the image; *noun* names its content in messages."""
+def target(value: str, kind: str, noun: str) -> str:
+    """Return an absolute path in the image; *kind* and *noun* say in messages whose path it is."""
     malformed = not value.startswith("/") or not value.isprintable() or not value.strip("/")
     if malformed or {".", ".."} & set(value.split("/")):
         raise InvalidInputError(
-            f"{value!r} is not a folder for {noun}", hint="give an absolute path, for example /models"
+            f"{value!r} is not {kind} for {noun}", hint="give an absolute path, for example /models"
         )
     return value.rstrip("/")
 

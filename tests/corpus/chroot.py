@@ -102,6 +102,7 @@ class Build:
         composed_env: Mapping[str, str] | None = None,
         left_out: Sequence[str] = (),
         checked: Sequence[str] = (),
+        files: Mapping[str, Tree | bytes] | None = None,
     ) -> Outcome:
         """Compose *base* and *full*, which has the files of *base* too, with the scripts and with the embedded planner.
 
@@ -115,6 +116,7 @@ class Build:
             base_env: The environment of the base image.
             composed_env: The environment of the composed image.
             left_out: Arguments of `trim.sh`, which is run if there are any.
+            files: The user's files and folders, by their paths in the image.
             checked: Arguments of `check.sh`. With these or *left_out*, only the scripts run.
 
         Returns:
@@ -123,8 +125,23 @@ class Build:
         arguments = [*arguments]
         if left_out or checked:
             return self.scripted(base, full, arguments, full_env or {}, base_env or {}, left_out, checked)
-        outcome = self.scripted(base, full, arguments, full_env or {}, base_env or {}, composed_env=composed_env or {})
-        other = planned(self.template, base, full, arguments, full_env or {}, base_env or {}, composed_env or {})
+        context = self.folder / "context"
+        for number, content in enumerate((files or {}).values()):
+            tree = {"": content} if isinstance(content, bytes) else {f"/{name}": one for name, one in content.items()}
+            plant(context, {f"files/{number}{name}": one for name, one in tree.items()})
+        added = dict(enumerate(files or {}))
+        outcome = self.scripted(
+            base,
+            full,
+            arguments,
+            full_env or {},
+            base_env or {},
+            composed_env=composed_env or {},
+            added=[*added.values()],
+        )
+        other = planned(
+            self.template, base, full, arguments, full_env or {}, base_env or {}, composed_env or {}, context, added
+        )
         differences = outcome.differences(other)
         assert not differences, differences
         return outcome
@@ -139,6 +156,7 @@ class Build:
         left_out: Sequence[str] = (),
         checked: Sequence[str] = (),
         composed_env: Mapping[str, str] = MappingProxyType({}),
+        added: Sequence[str] = (),
     ) -> Outcome:
         """Run the scripts of the `copy` runtime."""
         below, above, composed = (self.root(name) for name in ("base", "full", "composed"))
@@ -152,6 +170,10 @@ class Build:
         if left_out:
             done = run(above, "trim.sh", *left_out, env={})
             assert done.returncode == 0, done.stderr
+        if added:
+            shutil.copytree(self.folder / "context/files", above / "tritonbuild/files", symlinks=True)
+            done = run(above, "files.sh", *added, env={})
+            assert done.returncode == 0, done.stderr
         done = run(above, "runtime.sh", *arguments, env=full_env)
         assert done.returncode == 0, done.stderr
         runtime = above / "tritonbuild" / "runtime"
@@ -161,14 +183,20 @@ class Build:
         subprocess.run(["cp", "-a", f"{above}/opt", str(composed)], check=True)
         subprocess.run(["cp", "-a", f"{runtime}/.", str(composed)], check=True)
         (composed / "tritonbuild").mkdir()
+        for number, path in enumerate(added):
+            source, target = self.folder / f"context/files/{number}", composed / path[1:]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            subprocess.run(["cp", "-a", "-T", str(source), str(target)], check=True)
+        if added:
+            shutil.copy(above / "tritonbuild/files.list", composed / "tritonbuild/files.all")
         for kind in ("list", "missing", "python"):
             shutil.copy(above / "tritonbuild" / f"runtime.{kind}", composed / "tritonbuild")
         shutil.copytree(above / "tritonbuild" / "runtime.other", composed / "tritonbuild" / "runtime.other")
         named = [(name, os.path.realpath(f"{above}{file}")) for file, name in NAMED.findall(done.stderr)]
         done = run(composed, "check.sh", *checked, env=composed_env)
         folders = (runtime / CONFIGURED).read_text().splitlines() if (runtime / CONFIGURED).exists() else ()
-        added = composed / "tritonbuild" / "checked"
-        files |= {os.path.relpath(path, added): path for path in added.rglob("*") if path.is_file()}
+        written = composed / "tritonbuild" / "checked"
+        files |= {os.path.relpath(path, written): path for path in written.rglob("*") if path.is_file()}
         return Outcome(
             files=frozenset(name for name in files if not name.startswith("etc/ld.so.")),
             links={name: str(path.readlink()) for name, path in files.items() if path.is_symlink()},

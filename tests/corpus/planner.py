@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from tests.corpus.outcome import Outcome, Tree
-from tritonbuild.embedded.plan import CONFIGURED, ImagePlan, Source, plan
-from tritonbuild.embedded.request import Request, RequestedComponent
+from tritonbuild.embedded.plan import CONFIGURED, ImagePlan, plan
+from tritonbuild.embedded.request import Addition, Request, RequestedComponent
+from tritonbuild.embedded.sources import Source
 from tritonbuild.errors import BuildFailedError
 from tritonbuild.layers.entry import FOLDER, SYMLINK
 from tritonbuild.layers.indexing import index_layer
@@ -32,6 +33,8 @@ def planned(  # noqa: PLR0917 - as the scripts take them
     env: Mapping[str, str],
     base_env: Mapping[str, str],
     composed_env: Mapping[str, str],
+    context: Path | None = None,
+    files: Mapping[int, str] | None = None,
 ) -> Outcome:
     """Return the outcome of a plan with the arguments of `runtime.sh`."""
     words: dict[str, list[str]] = {"name": [], "file": [], "small": [], "exclude": [], "": []}
@@ -49,13 +52,17 @@ def planned(  # noqa: PLR0917 - as the scripts take them
         exclude_libraries=words["exclude"],
         env={"LD_LIBRARY_PATH": ""},
         environment=composed_env,
+        files=[
+            Addition(title=f"file {path}", folder=path, context=f"files/{number}")
+            for number, path in (files or {}).items()
+        ],
     )
     below = [template_layer(template), layer(archive(base))]
     above = [*below, layer(archive(full))]
     full_source = Source(view=View(above), env={**ENVIRONMENT, **env}, labels={}, created=0)
     base_source = Source(view=View(below), env={**ENVIRONMENT, **base_env}, labels={}, created=0)
     try:
-        found = plan(request, full_source, base_source)
+        found = plan(request, full_source, base_source, context=context)
     except BuildFailedError as error:
         hint = (error.hint,) if error.hint.startswith(("use ", "add --env")) else ()
         return Outcome(messages=(*error.tail, *hint), passed=False)

@@ -115,6 +115,10 @@ def document(composition: Composition) -> str:
         read=selection.read_files(),
         read_small=SMALL_FILES,
         wheels=[f"wheels/{path.name}" for path in composition.wheels],
+        files=[
+            Addition(title=f"file {path}", folder=path, context=f"files/{number}")
+            for number, path in enumerate(composition.files.values())
+        ],
         additions=(
             [Addition(title="models", folder=composition.models_folder, context="models")] if composition.models else []
         ),

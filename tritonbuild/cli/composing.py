@@ -32,6 +32,7 @@ class Wanted:
     pip: options.Pip = []
     requirements: options.Requirements = []
     apt: options.Apt = []
+    file: options.Files = []
     env: options.Environment = []
     label: options.Labels = []
     user: options.User = ""
@@ -87,6 +88,7 @@ class Wanted:
             pip=self.pip,
             requirements=self.requirements,
             apt=self.apt,
+            files=_files(self.file),
             models=self.model_repository if self.with_models else (),
             models_folder=self.models_folder,
             environment=_pairs("--env", self.env),
@@ -131,6 +133,19 @@ def _pairs(option: str, values: Iterable[str]) -> dict[str, str]:
         if name in found:
             raise InvalidInputError(f"{option} {name!r} is given twice", hint="give each name once")
         found[name] = value
+    return found
+
+
+def _files(values: Iterable[str]) -> dict[str, str]:
+    """Return SRC=DEST texts as a mapping; the names of both may have equals signs."""
+    found: dict[str, str] = {}
+    for text in values:
+        source, separator, target = text.partition("=/")
+        if not source or not separator:
+            raise InvalidInputError(f"--file {text!r} is not SRC=DEST", hint="write DEST as an absolute path")
+        if source in found:
+            raise InvalidInputError(f"--file {source!r} is given twice", hint="give each file once")
+        found[source] = f"/{target}"
     return found
 
 

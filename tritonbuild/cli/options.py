@@ -62,6 +62,9 @@ Requirements: TypeAlias = Annotated[
 Apt: TypeAlias = Annotated[
     list[str], _option(CONTENTS, "A package of the base's distribution; repeatable.", "--apt", metavar="PKG")
 ]
+Files: TypeAlias = Annotated[
+    list[str], _option(CONTENTS, "A file or folder, and its path in the image; repeatable.", metavar="SRC=DEST")
+]
 Environment: TypeAlias = Annotated[
     list[str], _option(CONTENTS, "An environment variable; repeatable.", "--env", metavar="NAME=VALUE")
 ]

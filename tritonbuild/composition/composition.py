@@ -13,11 +13,10 @@ from tritonbuild import additions, parameters
 from tritonbuild import fragment as fragments
 from tritonbuild.additions import ComponentFolder
 from tritonbuild.catalog import BUILTIN, Catalog, Component
-from tritonbuild.composition import extras, fields, resolution
+from tritonbuild.composition import checks, extras, fields, resolution
 from tritonbuild.composition.bases import SCRATCH, check_scratch
 from tritonbuild.composition.choices import (
     DCGM_SOURCES,
-    FEATURES,
     FIRST_WITH_PYTHON,
     NVIDIA_REGISTRY,
     PLATFORM,
@@ -76,6 +75,8 @@ class Composition:
         labels: Labels of the image, on top of Triton's.
         user: The user of the image's processes: `triton-server`, `1000:1000`. Root by default, as in NVIDIA's images.
         entrypoint: The words of an entry point in place of the release's.
+        files: Files and folders of this machine that go into the image, each with its path there. The libraries that
+            they need are brought from the full image, as for a component.
         apt: Packages of the base's distribution, installed with apt, as in `libgl1` or `libgl1=1.6.0-1`.
         fragment: A file of instructions that end the Containerfile. They run as root, with a network.
         fragment_context: The folder that COPY and ADD of *fragment* copy from.
@@ -104,6 +105,7 @@ class Composition:
     features: tuple[str, ...] = attrs.field(default=(), converter=fields.names)
     pip: tuple[str, ...] = attrs.field(default=(), converter=fields.requirements)
     requirements: tuple[Path, ...] = attrs.field(default=(), converter=fields.requirement_files)
+    files: Mapping[str, str] = attrs.field(factory=dict, converter=additions.added_files)
     apt: tuple[str, ...] = attrs.field(default=(), converter=fields.apt)
     models: tuple[Path, ...] = attrs.field(default=(), converter=fields.repositories)
     models_folder: str = attrs.field(default="/models", converter=fields.models_folder)
@@ -143,7 +145,7 @@ class Composition:
             newest = self.catalog.newest()
             notes.append(f"release {self.container_version} is newer than the catalog; it is treated like {newest}")
         self._check_choices()
-        self._check_features()
+        checks.features(self.features, self.container_version, self.runtime, self.images)
         found = self._resolve()
         notes += found.notes
         if self.models and _SHELL_CHARACTERS.search(self.models_folder) and any(map(_is_python, found.components)):
@@ -197,24 +199,6 @@ class Composition:
                 raise InvalidInputError(
                     f"{pattern!r} is not a pattern of library names", hint="write libfoo.so.1 or libfoo*"
                 )
-
-    def _check_features(self) -> None:
-        """Raise an InvalidInputError if a feature is unknown or unavailable."""
-        for feature in self.features:
-            if feature not in FEATURES:
-                raise UnknownNameError("feature", feature, FEATURES)
-        if "clients" in self.features and self.runtime == "install":
-            raise InvalidInputError(
-                "feature 'clients' requires --runtime copy",
-                hint="use --runtime copy; install omits the libraries that the clients are linked to",
-            )
-        if "sdk" in self.images and "clients" not in self.features:
-            raise InvalidInputError("source image 'sdk' requires the feature 'clients'", hint="add --features clients")
-        if "python" in self.features and self.container_version < FIRST_WITH_PYTHON:
-            raise InvalidInputError(
-                f"release {self.container_version} has no Python packages of the server",
-                hint=f"{FIRST_WITH_PYTHON} is the first",
-            )
 
     def _target(self) -> resolution.Target:
         return resolution.Target(
@@ -284,6 +268,7 @@ class Composition:
         entries = [(f"{COMPONENT_FOLDERS[folder.kind]}/{folder.name}", folder.path) for folder in self.folders]
         entries += [(f"wheels/{path.name}", path) for path in self.wheels]
         entries += [(f"requirements/{number}.txt", path) for number, path in enumerate(self.requirements)]
+        entries += [(f"files/{number}", Path(path)) for number, path in enumerate(self.files)]
         entries += [("models", path) for path in self.models]
         reserved = {path.partition("/")[0] for path, _ in entries}
         return (*entries, *fragments.context(self.instructions, self.fragment_context, reserved))

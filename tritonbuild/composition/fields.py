@@ -73,7 +73,7 @@ def repositories(value: _Paths) -> tuple[Path, ...]:
 
 def models_folder(value: str) -> str:
     """Return the image's folder of models."""
-    return additions.target(value, "models")
+    return additions.target(value, "a folder", "models")
 
 
 def user(value: str | None) -> str:
@@ -114,6 +114,7 @@ TAKES: Final[Mapping[str, parameters.Takes]] = {
     "features": parameters.TEXTS,
     "pip": parameters.TEXTS,
     "requirements": parameters.PATHS,
+    "files": parameters.VARIABLES,
     "apt": parameters.TEXTS,
     "models": parameters.PATHS,
     "models_folder": parameters.TEXT,

@@ -52,10 +52,17 @@ class Context:
         folder = component.folder.strip("/")
         return local.layer(self.path(component.context), folder, mtime=self.moment, replaces=True)
 
+    def addition(self, view: View, addition: Addition) -> Layer:
+        """Return the layer with a file, or with a folder and its content, above the image *view*."""
+        path = self.path(addition.context)
+        if path.is_dir():
+            return local.layer(path, canonical(view, addition.folder), mtime=self.moment, below=view)
+        folder, _, name = addition.folder.rpartition("/")
+        return local.layer(path, posixpath.join(canonical(view, folder), name), mtime=self.moment)
+
     def added(self, composed: View, addition: Addition) -> list[Item]:
-        """Return the items of a folder, except for folders that the image has."""
-        to = canonical(composed, addition.folder)
-        layer = local.layer(self.path(addition.context), to, mtime=self.moment, below=composed)
+        """Return the items of a file, or of a folder except for folders that the image has."""
+        layer = self.addition(composed, addition)
         view = View([layer])
         return [view.item(path) for path in layer.index.paths]
 

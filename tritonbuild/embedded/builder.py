@@ -10,8 +10,9 @@ import attrs
 
 from tritonbuild.embedded import result
 from tritonbuild.embedded.delivery import Delivery
-from tritonbuild.embedded.plan import Begun, ImagePlan, Source, plan
+from tritonbuild.embedded.plan import Begun, ImagePlan, plan
 from tritonbuild.embedded.request import SCRATCH, Request
+from tritonbuild.embedded.sources import Source
 from tritonbuild.errors import InvalidInputError
 from tritonbuild.layers import indexing, reading
 from tritonbuild.layers.cache import Cache

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -44,7 +44,9 @@ class Excused:
         return f"{self.file} needs {self.name}, {self.reason}"
 
 
-def lacking(composed: Loader, full: Loader, items: Mapping[str, Item], exempt: Sequence[str]) -> Mapping[Missing, str]:
+def lacking(
+    composed: Loader, full: Loader, items: Mapping[str, Item], exempt: Sequence[str], added: Container[str]
+) -> Mapping[Missing, str]:
     """Return the libraries and versions that new files do not find, each with the reason why that is no fault.
 
     Args:
@@ -52,9 +54,10 @@ def lacking(composed: Loader, full: Loader, items: Mapping[str, Item], exempt: S
         full: The loader of the full image, without the parts of components that are left out.
         items: The new items, by path.
         exempt: Names of libraries (shell patterns) that may be missing.
+        added: The paths of the user's files.
     """
     missing: dict[Missing, None] = {}
-    for path in _programs(composed.view, items):
+    for path in _programs(composed.view, items, added):
         for lack in composed.closure(path).missing:
             if not matches(lack.name, (*OF_THE_DRIVER, *exempt)):
                 missing[lack] = None
@@ -158,13 +161,13 @@ def _named(view: View, folder: str, name: str) -> str:
     return ""
 
 
-def _programs(composed: View, items: Mapping[str, Item]) -> Iterator[str]:
+def _programs(composed: View, items: Mapping[str, Item], added: Container[str]) -> Iterator[str]:
     """Yield the paths of new programs and libraries, and of links to such files."""
     for path, item in items.items():
         if item.entry.kind == FOLDER:
             continue
-        in_server = path.startswith(f"{SERVER_PATH}/")
-        if is_library(path) or (item.entry.mode & 0o111 if in_server else "/bin/" in path):
+        by_mode = path.startswith(f"{SERVER_PATH}/") or path in added
+        if is_library(path) or (item.entry.mode & 0o111 if by_mode else "/bin/" in path):
             real = composed.resolve(path)
             if real is not None and composed.kind(real) == FILE:
                 yield path

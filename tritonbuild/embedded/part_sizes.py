@@ -14,8 +14,9 @@ import attrs
 
 from tritonbuild.embedded import left_out
 from tritonbuild.embedded.libraries import is_library, matches
-from tritonbuild.embedded.plan import ImagePlan, Source, plan
+from tritonbuild.embedded.plan import ImagePlan, plan
 from tritonbuild.embedded.request import Request
+from tritonbuild.embedded.sources import Source
 from tritonbuild.errors import BuildFailedError
 from tritonbuild.optional_parts import LEFT_OUT, OptionalPart
 from tritonbuild.planned import PlannedPart

@@ -6,7 +6,7 @@ Planning has four phases: combine the sources, copy the server and the component
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +19,7 @@ from tritonbuild.embedded.assembly import Assembly
 from tritonbuild.embedded.libraries import OpenedLibrary
 from tritonbuild.embedded.request import SCRATCH, Request
 from tritonbuild.embedded.runtime import Runtime
-from tritonbuild.errors import TritonBuildError
+from tritonbuild.embedded.sources import Source, existing, loader_for, with_files
 from tritonbuild.layers.items import NewLayer
 from tritonbuild.rootfs import accounts, ldcache
 from tritonbuild.rootfs.loader import Loader, machine_of
@@ -39,20 +39,6 @@ Begun = Callable[[Sequence[NewLayer]], object]
 _SHELLS: Final = ("bin/sh", "usr/bin/sh", "bin/bash", "bin/busybox")
 _OF_THE_SERVER: Final = frozenset({f"{SERVER}/bin", f"{SERVER}/lib"})
 """Folders of the server with programs; scripts, headers and documents need no libraries."""
-
-
-@attrs.frozen(kw_only=True)
-class Source:
-    """A source image, as planning reads it."""
-
-    view: View
-    env: Mapping[str, str]
-    labels: Mapping[str, str]
-    created: int
-
-    def loader(self, machine: int, *, folder: str = "") -> Loader:
-        """Return the loader of the image; *folder* comes first in its LD_LIBRARY_PATH."""
-        return _loader(self.view, machine, self.env, folder=folder)
 
 
 @attrs.frozen(kw_only=True)
@@ -94,6 +80,8 @@ class _Sources:
     full: Source
     base: Source
     machine: int
+    files: Mapping[str, list[str]]
+    """The canonical paths in *full* of the user's files, by the titles of their layers."""
     packages: int
     """The number of the layer with the unpacked wheels in *full*; -1 without wheels."""
     runtime: Runtime
@@ -141,9 +129,10 @@ def _combine(request: Request, full: Source, base: Source, context: Context) -> 
     replaced = [context.component(one) for one in request.components if one.context]
     view = View([*full.view.layers, *replaced]) if replaced else full.view
     view = left_out.trimmed(view, request.parts)
+    view, files = with_files(view, request, context)
     packages = -1
     if request.wheels:
-        loader = _loader(view, machine, full.env, folder=f"{SERVER}/lib")
+        loader = loader_for(view, machine, full.env, folder=f"{SERVER}/lib")
         packages = len(view.layers)
         path = full.env.get("PATH", "/usr/bin")
         view = View([*view.layers, context.packages(request, view, loader, base_loader, path)])
@@ -155,10 +144,11 @@ def _combine(request: Request, full: Source, base: Source, context: Context) -> 
         full=full,
         base=base,
         machine=machine,
+        files=files,
         packages=packages,
         runtime=Runtime(
             view,
-            base.view,
+            with_files(base.view, request, context)[0],
             env=full.env,
             full_loader=full.loader(machine, folder=f"{SERVER}/lib"),
             base_loader=base_loader,
@@ -171,29 +161,14 @@ def _combine(request: Request, full: Source, base: Source, context: Context) -> 
 def _copy(sources: _Sources) -> dict[str, list[str]]:
     """Add the layers of the server and the components; return the canonical paths of those that need a runtime."""
     view, request, assembly = sources.full.view, sources.request, sources.assembly
-    core = [*_existing(view, request.core), *_existing(view, request.optional, required=False)]
+    core = [*existing(view, request.core), *existing(view, request.optional, required=False)]
     if request.base == SCRATCH:
         assembly.add("root file system", assembly.root_folders(request.user.home))
     folders = {"server": [real for path, real in core if f"/{path}" in _OF_THE_SERVER]}
-    components = {one.title: _existing(view, [one.folder]) for one in request.components}
+    components = {one.title: existing(view, [one.folder]) for one in request.components}
     for title, copied in {"server": core, **components}.items():
         assembly.add(title, [item for path, real in copied for item in assembly.copied(path, real)])
-    return folders | {title: [real for _, real in copied] for title, copied in components.items()}
-
-
-def _existing(view: View, paths: Iterable[str], *, required: bool = True) -> list[tuple[str, str]]:
-    """Return those of *paths* that *view* has, without slashes at their ends, each with its canonical path."""
-    found = []
-    for path in paths:
-        real = view.resolve(path)
-        if real is not None:
-            found.append((path.strip("/"), real))
-        elif required:
-            raise TritonBuildError(
-                f"the full image has no {path}",
-                hint="choose components that the full image has, or use another full image",
-            )
-    return found
+    return {**folders, **{title: [real for _, real in copied] for title, copied in components.items()}, **sources.files}
 
 
 def _bring(sources: _Sources, folders: Mapping[str, Sequence[str]]) -> None:
@@ -203,7 +178,7 @@ def _bring(sources: _Sources, folders: Mapping[str, Sequence[str]]) -> None:
     stages = {
         title: sources.runtime.stage(
             found,
-            opened[title],
+            opened.get(title, ()),
             request.read if title == "server" else (),
             request.read_small if title == "server" else (),
         )
@@ -215,6 +190,8 @@ def _bring(sources: _Sources, folders: Mapping[str, Sequence[str]]) -> None:
         wheels += [path for path in paths if path in packages]
         assembly.add(f"runtime of {title}", [assembly.brought(path) for path in paths if path not in packages])
     assembly.add("Python packages", [assembly.brought(path) for path in wheels])
+    for one in request.files:
+        assembly.add(one.title, sources.context.added(assembly.composed(), one))
 
 
 def _finish(sources: _Sources) -> ImagePlan:
@@ -264,12 +241,14 @@ def _check(
         The loader of the composed image, the configuration files that are added to it, and the excused libraries.
     """
     assembly, runtime = sources.assembly, sources.runtime
+    titles = {one.title for one in request.files}
+    added = {item.entry.path for layer in assembly.layers if layer.title in titles for item in layer.items}
     configured = "".join(f"{folder}\n" for folder in sorted(runtime.configured)).encode()
     extra = {CONFIGURED: configured} if configured else {}
     while True:
         composed = assembly.composed()
-        loader = _loader(composed, sources.machine, {**sources.base.env, **env}, extra, folder=f"{SERVER}/lib")
-        lacks = composed_check.lacking(loader, runtime.loader, assembly.items, request.exempt)
+        loader = loader_for(composed, sources.machine, {**sources.base.env, **env}, extra, folder=f"{SERVER}/lib")
+        lacks = composed_check.lacking(loader, runtime.loader, assembly.items, request.exempt, added)
         folder = canonical(composed, NEWER)
         newer = {}
         for lack in [lack for lack, excuse in lacks.items() if not excuse]:
@@ -281,10 +260,3 @@ def _check(
             return loader, extra, composed_check.verify(lacks, request.absent())
         assembly.add("libraries in place of the base's", newer.values())
         extra[NEWER_CONFIGURED] = f"/{folder}\n".encode()
-
-
-def _loader(
-    view: View, machine: int, env: Mapping[str, str], extra: Mapping[str, bytes] | None = None, *, folder: str = ""
-) -> Loader:
-    """Return the loader for the environment *env*; *folder* comes first in its LD_LIBRARY_PATH."""
-    return Loader(view, machine=machine, library_path=f"{folder}:{env.get('LD_LIBRARY_PATH', '')}", extra=extra)

@@ -45,7 +45,7 @@ class RequestedComponent:
 
 @attrs.frozen(kw_only=True)
 class Addition:
-    """A folder *context* of the build context that is copied to the path *folder* of the image."""
+    """A folder or file *context* of the build context that is copied to the path *folder* of the image."""
 
     title: str
     folder: str
@@ -84,6 +84,7 @@ class Request:
         read: Files and folders that are read at run time, brought where *full* has them and the base lacks them.
         read_small: Files and folders of the same kind, brought only where they are small.
         additions: Folders of the build context besides components.
+        files: Files and folders of the build context for which the runtime is brought, too.
         wheels: Wheels in the build context, for the interpreter that the python backend embeds.
         env: Environment variables; `$NAME`, `${NAME}` and `${NAME:+TEXT}` refer to variables of the base.
         environment: Environment variables with literal values; they override all others.
@@ -116,6 +117,7 @@ class Request:
     read: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     read_small: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     additions: tuple[Addition, ...] = attrs.field(default=(), converter=_additions)
+    files: tuple[Addition, ...] = attrs.field(default=(), converter=_additions)
     wheels: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     env: Mapping[str, str] = attrs.field(factory=dict)
     environment: Mapping[str, str] = attrs.field(factory=dict)

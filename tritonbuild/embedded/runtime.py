@@ -95,7 +95,7 @@ class Runtime:
 
     def _python_files(self, folders: Iterable[str], before: int) -> set[str]:
         """Return the Python files in *folders*, and those brought since *before*, that open libraries."""
-        paths = [path for folder in folders for path in self.full.walk(folder)]
+        paths = [path for folder in folders for path in (folder, *self.full.walk(folder))]
         python = (path for path in [*paths, *[*self.brought][before:]] if path.endswith(".py"))
         return {path for path in python if self.full.opened(path)}
 

@@ -163,10 +163,10 @@ def index_of(items: Iterable[Item]) -> LayerIndex:
     for item in items:
         number = columns.add(item.entry)
         if item.layer is not None and item.inode is not None:
-            elf = item.layer.index.elves.get(item.inode[1])
+            index = item.layer.index
+            elf = index.elves.get(item.inode[1])
             if elf is not None:
                 elves[number] = elf
             if item.entry.path.startswith(_LOADER_CONFIGURATION):
-                index = item.layer.index
                 contents[item.entry.path] = index.contents.get(index.paths[item.inode[1]], b"")
     return columns.index(elves=elves, contents=contents)

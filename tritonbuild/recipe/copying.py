@@ -63,6 +63,7 @@ def stages(selection: Selection) -> list[Stage]:
         _composed(selection, base),
         parts.check(
             selection,
+            *parts.checked_files(composition, "runtime"),
             Copy(
                 sources=tuple(f"/tritonbuild/runtime.{kind}" for kind in ("list", "missing", "python")),
                 target="/tritonbuild/",
@@ -131,6 +132,7 @@ def _runtime(selection: Selection, base: str) -> Stage:
         instructions=(
             Word("USER", "root"),
             *added,
+            *parts.listed_files(composition),
             Copy(sources=("/tritonbuild/",), target="/tritonbuild/base/", from_stage="base-content"),
             parts.script(
                 "runtime.sh",
@@ -160,6 +162,7 @@ def _composed(selection: Selection, base: str) -> Stage:
             *parts.server(selection, parts.ROOT, headers=composition.has("headers")),
             *(clients if composition.has("clients") else ()),
             Copy(sources=("/tritonbuild/runtime/",), target="/", from_stage="runtime"),
+            *parts.files(composition),
             parts.environment(selection),
         ),
     )

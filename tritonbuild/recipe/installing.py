@@ -47,7 +47,7 @@ def stages(selection: Selection) -> list[Stage]:
         *([Stage(base=str(sources["gpu-min"]), purpose=purpose, name="gpu-min")] if "gpu-min" in sources else []),
         _extras(selection),
         _composed(selection, selection.base),
-        parts.check(selection),
+        parts.check(selection, *parts.checked_files(selection.composition, "extras")),
         parts.last(selection),
     ]
 
@@ -58,7 +58,8 @@ def _extras(selection: Selection) -> Stage:
     files = [f"file={copy.source}" for copy in recipe.sagemaker_copies]
     run = parts.script("extras.sh", *files, *(f"library={name}" for name in libraries))
     purpose = "Collect files that not every full image has."
-    return Stage(base="full", purpose=purpose, name="extras", instructions=(Word("USER", "root"), run))
+    instructions = (Word("USER", "root"), *parts.listed_files(composition), run)
+    return Stage(base="full", purpose=purpose, name="extras", instructions=instructions)
 
 
 def _composed(selection: Selection, base: str) -> Stage:
@@ -77,6 +78,7 @@ def _composed(selection: Selection, base: str) -> Stage:
         ),
         *parts.server(selection, owner, headers=True),
         Copy(sources=("/tritonbuild/extras/",), target="/", from_stage="extras"),
+        *parts.files(composition),
         parts.environment(selection),
     ]
     purpose = "The base with packages, the server and a layer for each component."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
+from pathlib import Path
 from typing import Final
 
 from tritonbuild import fragment
@@ -97,6 +98,29 @@ def pip(composition: Composition, calls: list[list[str]]) -> list[Instruction]:
     folders = [*(["wheels"] if composition.wheels else []), *(["requirements"] if composition.requirements else [])]
     files = [Copy(sources=(f"{name}/",), target=f"/tritonbuild/{name}/") for name in folders]
     return [*files, script("pip.sh", *words)]
+
+
+def files(composition: Composition) -> list[Instruction]:
+    """Return the instructions that copy the user's files to their paths."""
+    copies: list[Instruction] = []
+    for number, (source, path) in enumerate(composition.files.items()):
+        slash = "/" if Path(source).is_dir() else ""
+        copies.append(Copy(sources=(f"files/{number}{slash}",), target=f"{path}{slash}", chown=ROOT))
+    return copies
+
+
+def listed_files(composition: Composition) -> list[Instruction]:
+    """Return the instructions that put the user's files into the full image, and list them for the check."""
+    if not composition.files:
+        return []
+    return [Copy(sources=("files/",), target="/tritonbuild/files/"), script("files.sh", *composition.files.values())]
+
+
+def checked_files(composition: Composition, stage: str) -> list[Instruction]:
+    """Return the instruction that copies the list of the user's files from *stage* to the check."""
+    if not composition.files:
+        return []
+    return [Copy(sources=("/tritonbuild/files.list",), target="/tritonbuild/files.all", from_stage=stage)]
 
 
 def check(selection: Selection, *before: Instruction) -> Stage:

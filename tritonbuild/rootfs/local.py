@@ -63,7 +63,7 @@ def layer(folder: Path, to: str, *, mtime: int, replaces: bool = False, below: V
     """Return the layer that puts the content of *folder* at the path *to* of an image.
 
     Args:
-        folder: The local folder; links in it are not followed.
+        folder: The local folder, or a file; links in it are not followed.
         to: The path, without a leading slash.
         mtime: The time of every entry, seconds since 1970.
         replaces: Whether the content that lower layers have in *to* is hidden.
@@ -74,7 +74,10 @@ def layer(folder: Path, to: str, *, mtime: int, replaces: bool = False, below: V
     """
     found = _Reader(mtime, below)
     try:
-        found.folder(folder, to, mode=0o755)
+        if folder.is_dir():
+            found.folder(folder, to, mode=0o755)
+        else:
+            found.file(folder, to, stat.S_IMODE(folder.stat().st_mode))
         if replaces:
             found.add(f"{to}/{OPAQUE}", FILE, 0o644)
     except OSError as error:
@@ -124,13 +127,14 @@ class _Reader:
             elif stat.S_ISDIR(facts.st_mode):
                 self.folder(path, target, mode=mode)
             elif stat.S_ISREG(facts.st_mode):
-                self._file(path, target, mode)
+                self.file(path, target, mode)
             else:
                 raise InvalidInputError(
                     f"{one.path!r} is neither a file nor a folder", hint="move it out of the folder"
                 )
 
-    def _file(self, path: Path, to: str, mode: int) -> None:
+    def file(self, path: Path, to: str, mode: int) -> None:
+        """Add a file."""
         begin, names = self._size, NameSearch()
         with path.open("rb") as file:
             while chunk := file.read(_CHUNK):

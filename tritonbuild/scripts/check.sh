@@ -5,8 +5,9 @@
 # libraries that may be missing; absent=FOLDER=PATTERN=PART for libraries that are left out with a part of the image, of a
 # component's folder or, if FOLDER is empty, of others. /tritonbuild/NAME.list has the paths of the files that were copied
 # beside the server, and NAME.missing the libraries that their source image lacks too: a line "LIBRARY<tab>PATH" for each.
-# In both, \001 stands for a line break in a path. NAME.other has libraries of the source image that the base has in another
-# version, and runtime.python the path of the interpreter that the PATH of the full image selects.
+# files.all has the paths of the user's files. In all, \001 stands for a line break in a path. NAME.other has libraries of the
+# source image that the base has in another version, and runtime.python the path of the interpreter that the PATH of the full
+# image selects.
 set -eu
 search=$PATH
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
@@ -33,6 +34,9 @@ ldconfig ${root:+-r "$root"}
         for list in /tritonbuild/*.list; do
             [ ! -e "$list" ] || sed -n -e '/\.so$/p' -e '/\.so\./p' -e '/\/bin\//p' "$list" | sed 's|^/||'
         done
+        [ ! -e /tritonbuild/files.all ] || sed 's|^/||' /tritonbuild/files.all | tr '\n\001' '\000\n' | xargs -0 -r sh -c '
+            find "$@" -maxdepth 0 \( -perm /111 -o -name "*.so" -o -name "*.so.*" \) -print0
+        ' find | tr '\n\000' '\001\n'
     } | sort -u | tr '\n\001' '\000\n' | xargs -0 -r grep -l -s -Z -m 1 -e "^$(printf '\177')ELF" -- |
         tr '\n\000' '\001\n' | sed 's|^|/|' > /tritonbuild/elf || true
 )

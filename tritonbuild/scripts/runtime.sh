@@ -5,7 +5,7 @@
 # Arguments: folders of components below /opt/tritonserver, or below FOLDER of the sdk image after a first root=FOLDER;
 # name=PATTERN for libraries opened by name at run time; file=PATH for a file or folder that is read at run time, and
 # small=PATH for one that is left out if it has more than 4 MiB beyond the base; exclude=PATTERN for libraries that are left
-# out.
+# out. /tritonbuild/files.list has the paths of the user's files, if there are any.
 set -eu
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 server=/opt/tritonserver
@@ -266,6 +266,20 @@ while IFS= read -r entry; do
         bring "$target"
     fi
 done < $work/candidates
+
+# The user's files, too, are in the composed image.
+if [ $image = full ] && [ -e /tritonbuild/files.list ]; then
+    nuls < /tritonbuild/files.list | xargs -0 -r sh -c '
+        find "$@" -maxdepth 0 \( -perm /111 -o -name "*.so" -o -name "*.so.*" \) -print0
+    ' find | lines >> $work/candidates
+    grep '\.py$' /tritonbuild/files.list >> $work/python_files || true
+    while IFS= read -r entry; do
+        decode "$entry"
+        folder_of "$path"
+        encode "${folder%/}/${path##*/}"
+        printf '%s\n' "$line"
+    done < /tritonbuild/files.list | sort -u -o $base/paths - $base/paths
+fi
 
 # Sets $python to the interpreter of version $1 that PATH selects, and $environment to the folder of the virtual
 # environment that it is in, if any. Those of Python 3.8 have no program that is named with the minor version.
