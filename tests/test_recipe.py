@@ -93,7 +93,7 @@ def test_each_stage_begins_with_its_purpose(runtime: str, heredocs: bool) -> Non
 
 
 def test_the_scripts_stand_in_it_line_by_line() -> None:
-    copied = containerfile(Composition(backends=("python", "onnxruntime[cpu]")))
+    copied = containerfile(Composition(backends=("python", "onnxruntime[cpu]"), files={__file__: "/opt/"}))
     installed = containerfile(Composition(backends=("python",), runtime="install"))
     scratch = containerfile(Composition(backends=("python",), base="scratch"))
     text = copied + installed + scratch
