@@ -66,7 +66,8 @@ ARCHITECTURES: Final = """\
 `--gpu-arch 8.0,9.0` (`gpu_arch=("8.0", "9.0")`) leaves out libraries that exist for one architecture of GPUs, except
 for those that run on the named ones: of the same major number, up to the minor number. For 8.9, those of 8.0, 8.6, 8.7
 and 8.9 stay. Libraries with code for all architectures (PTX) always stay. Files in the folders of components and of
-Python packages stay, and so do those of the base. The label `tritonbuild.gpu-arch` of the image has the choice.
+Python packages stay, and so do those of the base: `min` has TensorRT, `--base slim` has none. The label
+`tritonbuild.gpu-arch` of the image has the choice.
 
 Libraries for one architecture: {libraries}. Architectures: {names}.
 """

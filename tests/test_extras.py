@@ -57,6 +57,14 @@ def test_a_required_extra_is_added_with_a_note() -> None:
     )
 
 
+def test_a_base_that_keeps_its_libraries_gets_a_note() -> None:
+    keeps = "the base min has such libraries and keeps them, unlike --base slim"
+    assert composition("tensorrt", gpu_arch="8.0").notes == (f"--gpu-arch: {keeps}",)
+    assert composition("tensorrt[core]").notes == (f"an image without backend tensorrt[builder]: {keeps}",)
+    assert composition("tensorrt[core]", gpu_arch="8.0", base="slim").notes == ()
+    assert composition("onnxruntime[cuda]").notes == ()
+
+
 @pytest.mark.parametrize(
     ("keywords", "message", "hint"),
     [

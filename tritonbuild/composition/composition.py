@@ -156,7 +156,7 @@ class Composition:
         if not found.components:
             notes.append("no component is chosen: the image has the server alone")
         object.__setattr__(self, "components", found.components)
-        object.__setattr__(self, "parts", self._parts())
+        object.__setattr__(self, "parts", self._parts(notes))
         object.__setattr__(self, "folders", found.folders)
         object.__setattr__(self, "variant", self._variant(found, notes))
         object.__setattr__(self, "instructions", fragments.load(self.fragment))
@@ -213,8 +213,8 @@ class Composition:
         names = {"cache": self.caches, "repoagent": self.repoagents, "backend": self.backends}
         return resolution.resolve(self._target(), [(kind, name) for kind in names for name in names[kind]])
 
-    def _parts(self) -> tuple[OptionalPart, ...]:
-        """Return the optional parts of the image.
+    def _parts(self, notes: list[str]) -> tuple[OptionalPart, ...]:
+        """Return the optional parts of the image; add a note if the base keeps libraries of parts that are left out.
 
         Raises:
             InvalidInputError: A part is left out that the composition does not bring.
@@ -223,11 +223,16 @@ class Composition:
             raise InvalidInputError("--gpu-arch is for images for GPU", hint="omit it, or compose for GPU")
         found = extras.parts(self.components, self.gpu_arch, gpu=self.enable_gpu)
         lacking = [part.name for part in found if not part.kept and part.libraries]
-        if lacking and self.runtime != "copy":
+        if not lacking:
+            return found
+        without = "--gpu-arch" if self.gpu_arch else f"an image without {lacking[0]}"
+        if self.runtime != "copy":
             raise InvalidInputError(
-                f"{'--gpu-arch' if self.gpu_arch else f'an image without {lacking[0]}'} requires --runtime copy",
+                f"{without} requires --runtime copy",
                 hint="use --runtime copy; install brings no libraries from the full image",
             )
+        if self.base is None and "min" not in self.images:
+            notes.append(f"{without}: the base min has such libraries and keeps them, unlike --base slim")
         return found
 
     def _variant(self, found: resolution.Resolution, notes: list[str]) -> str:
