@@ -11,7 +11,7 @@ SERVER: Final = "/opt/tritonserver"
 COMPONENT_FOLDERS: Final[Mapping[str, str]] = {"backend": "backends", "repoagent": "repoagents", "cache": "caches"}
 """The folder below `SERVER` for each kind of component."""
 
-CONTEXT_FOLDERS: Final = (*COMPONENT_FOLDERS.values(), "files", "models", "requirements", "wheels")
+CONTEXT_FOLDERS: Final = (*COMPONENT_FOLDERS.values(), "files", "models", "programs", "requirements", "wheels")
 """The folders at the top of a build context that hold what users add."""
 
 IGNORE_FILES: Final = (".containerignore", ".dockerignore")

@@ -103,3 +103,15 @@ def test_a_library_that_the_base_has_in_an_older_version(
     models = repository(made_variants, tmp_path, "versioned")
     with services.serve(lab.runner_env, lab.runner, tag, models) as server:
         assert answer(server.url, "versioned") == [1.5, 2.5]
+
+
+@pytest.mark.parametrize("lab", ["podman", "embedded"], indirect=True)
+def test_a_model_that_brings_its_own_library(lab: Lab, made_variants: variants.Variants, tmp_path: Path) -> None:
+    """The library of the model needs one of full, and no component does."""
+    tag = f"tritonbuild-test/variants:model-{lab.name}"
+    inside = repository(made_variants, tmp_path, "mine")
+    lab.build("--model-repository", str(inside), "--with-models", "--models-folder", "/more", tag=tag)
+    (tmp_path / "none").mkdir()
+    arguments = ["--model-repository=/more"]
+    with services.serve(lab.runner_env, lab.runner, tag, tmp_path / "none", arguments=arguments) as server:
+        assert answer(server.url, "mine") == [1.5, 2.5]

@@ -17,6 +17,7 @@ import tritonbuild.embedded
 from tritonbuild import dirs, flags
 from tritonbuild.backends import _options
 from tritonbuild.backends._probe import require_space
+from tritonbuild.build_context import PROGRAMS
 from tritonbuild.composition import HEADERS, SMALL_FILES, Composition, select
 from tritonbuild.embedded import instructions
 from tritonbuild.embedded.request import Addition, Request, RequestedComponent
@@ -119,6 +120,11 @@ def document(composition: Composition) -> str:
             Addition(title=f"file {path}", folder=path, context=f"files/{number}")
             for number, path in enumerate(composition.files.values())
         ],
+        programs=(
+            [Addition(title="models", folder=composition.models_folder, context=PROGRAMS)]
+            if composition.has_programs
+            else []
+        ),
         additions=(
             [Addition(title="models", folder=composition.models_folder, context="models")] if composition.models else []
         ),

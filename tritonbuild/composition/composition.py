@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import attrs
 
-from tritonbuild import additions, parameters
+from tritonbuild import additions, build_context, parameters
 from tritonbuild import fragment as fragments
 from tritonbuild.additions import ComponentFolder
 from tritonbuild.catalog import BUILTIN, Catalog, Component
@@ -124,6 +124,8 @@ class Composition:
     """The parts that the image can do without, and whether it has them."""
     folders: tuple[ComponentFolder, ...] = attrs.field(init=False, repr=False)
     """The components that are folders of the user, as `NAME=FOLDER` gives them."""
+    has_programs: bool = attrs.field(init=False, repr=False)
+    """Whether *models* hold files that need libraries (see `build_context.is_program`)."""
     variant: str = attrs.field(init=False, repr=False)
     """The variant of the release's full image that holds the components."""
     instructions: str = attrs.field(init=False, repr=False)
@@ -160,6 +162,7 @@ class Composition:
         object.__setattr__(self, "folders", found.folders)
         object.__setattr__(self, "variant", self._variant(found, notes))
         object.__setattr__(self, "instructions", fragments.load(self.fragment))
+        object.__setattr__(self, "has_programs", any(map(build_context.has_programs, self.models)))
         self.context()
         if self.base == SCRATCH:
             check_scratch(self.runtime, self.apt, self.instructions, self.entrypoint, clients=self.has("clients"))
@@ -275,6 +278,7 @@ class Composition:
         entries += [(f"requirements/{number}.txt", path) for number, path in enumerate(self.requirements)]
         entries += [(f"files/{number}", Path(path)) for number, path in enumerate(self.files)]
         entries += [("models", path) for path in self.models]
+        entries += [(build_context.PROGRAMS, path) for path in self.models if self.has_programs]
         reserved = {path.partition("/")[0] for path, _ in entries}
         return (*entries, *fragments.context(self.instructions, self.fragment_context, reserved))
 

@@ -100,10 +100,10 @@ class Assembly:
         entry = Entry(path=path, kind=FOLDER, mode=0o755, uid=uid, gid=gid, mtime=self.created, size=0, offset=0)
         return Item(entry=entry)
 
-    def composed(self) -> View:
-        """Return the files of the base and the new layers together."""
+    def composed(self, more: Iterable[Item] = ()) -> View:
+        """Return the files of the base and the new layers together, and *more* above them."""
         blob = Descriptor(media_type="", digest="", size=0)
-        new = Layer(blob=blob, origin=Nowhere("the composed image"), index=index_of(self.items.values()))
+        new = Layer(blob=blob, origin=Nowhere("the composed image"), index=index_of([*self.items.values(), *more]))
         return View([*self.base.layers, new])
 
 

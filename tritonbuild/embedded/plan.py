@@ -243,12 +243,16 @@ def _check(
     assembly, runtime = sources.assembly, sources.runtime
     titles = {one.title for one in request.files}
     added = {item.entry.path for layer in assembly.layers if layer.title in titles for item in layer.items}
+    # The layers that hold these programs are the last.
+    programs = [item for one in request.programs for item in sources.context.added(assembly.composed(), one)]
+    added |= {item.entry.path for item in programs}
     configured = "".join(f"{folder}\n" for folder in sorted(runtime.configured)).encode()
     extra = {CONFIGURED: configured} if configured else {}
     while True:
-        composed = assembly.composed()
+        composed = assembly.composed(programs)
         loader = loader_for(composed, sources.machine, {**sources.base.env, **env}, extra, folder=f"{SERVER}/lib")
-        lacks = composed_check.lacking(loader, runtime.loader, assembly.items, request.exempt, added)
+        items = {**assembly.items, **{item.entry.path: item for item in programs}}
+        lacks = composed_check.lacking(loader, runtime.loader, items, request.exempt, added)
         folder = canonical(composed, NEWER)
         newer = {}
         for lack in [lack for lack, excuse in lacks.items() if not excuse]:

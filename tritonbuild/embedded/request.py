@@ -85,6 +85,7 @@ class Request:
         read_small: Files and folders of the same kind, brought only where they are small.
         additions: Folders of the build context besides components.
         files: Files and folders of the build context for which the runtime is brought, too.
+        programs: Folders with the programs among *additions*, for which the runtime is brought.
         wheels: Wheels in the build context, for the interpreter that the python backend embeds.
         env: Environment variables; `$NAME`, `${NAME}` and `${NAME:+TEXT}` refer to variables of the base.
         environment: Environment variables with literal values; they override all others.
@@ -118,6 +119,7 @@ class Request:
     read_small: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     additions: tuple[Addition, ...] = attrs.field(default=(), converter=_additions)
     files: tuple[Addition, ...] = attrs.field(default=(), converter=_additions)
+    programs: tuple[Addition, ...] = attrs.field(default=(), converter=_additions)
     wheels: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     env: Mapping[str, str] = attrs.field(factory=dict)
     environment: Mapping[str, str] = attrs.field(factory=dict)

@@ -35,9 +35,9 @@ def loader_for(
 
 
 def with_files(view: View, request: Request, context: Context) -> tuple[View, dict[str, list[str]]]:
-    """Return *view* with the user's files, and their paths by the titles of their layers."""
+    """Return *view* with the user's files and programs, and their paths by the titles of their layers."""
     paths: dict[str, list[str]] = {}
-    for one in request.files:
+    for one in (*request.files, *request.programs):
         layer = context.addition(view, one)
         alone = View([layer])
         paths[one.title] = [path for path in layer.index.paths if not alone.is_folder(path)]

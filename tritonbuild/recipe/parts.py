@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from tritonbuild import fragment
+from tritonbuild.build_context import PROGRAMS
 from tritonbuild.catalog import Component
 from tritonbuild.composition import HEADERS, Composition, Selection
 from tritonbuild.containerfile import Comment, Copy, Entrypoint, Env, Fragment, Instruction, Label, Script, Stage, Word
@@ -110,17 +111,25 @@ def files(composition: Composition) -> list[Instruction]:
 
 
 def listed_files(composition: Composition) -> list[Instruction]:
-    """Return the instructions that put the user's files into the full image, and list them for the check."""
-    if not composition.files:
-        return []
-    return [Copy(sources=("files/",), target="/tritonbuild/files/"), script("files.sh", *composition.files.values())]
+    """Return the instructions that put the user's files into the full image, and list them for the check.
+
+    Of models, these are the programs.
+    """
+    paths = [*composition.files.values()]
+    copies: list[Instruction] = [Copy(sources=("files/",), target="/tritonbuild/files/")] if paths else []
+    if composition.has_programs:
+        copies.append(Copy(sources=(f"{PROGRAMS}/",), target=f"/tritonbuild/files/{len(paths)}/"))
+        paths.append(composition.models_folder)
+    return [*copies, script("files.sh", *paths)] if paths else []
 
 
 def checked_files(composition: Composition, stage: str) -> list[Instruction]:
-    """Return the instruction that copies the list of the user's files from *stage* to the check."""
-    if not composition.files:
+    """Return the instructions that copy the list of the user's files from *stage* to the check, and what it lacks."""
+    programs = [Copy(sources=(f"{PROGRAMS}/",), target=f"{composition.models_folder}/", chown=ROOT)]
+    listed = Copy(sources=("/tritonbuild/files.list",), target="/tritonbuild/files.all", from_stage=stage)
+    if not composition.files and not composition.has_programs:
         return []
-    return [Copy(sources=("/tritonbuild/files.list",), target="/tritonbuild/files.all", from_stage=stage)]
+    return [*(programs if composition.has_programs else ()), listed]
 
 
 def check(selection: Selection, *before: Instruction) -> Stage:
