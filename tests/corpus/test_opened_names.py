@@ -116,6 +116,24 @@ def test_an_odd_file_that_names_a_library(build: Build, compiler: Compiler, serv
     assert done.files == {f"{LIBRARIES}/libx.so.1"}
 
 
+def test_names_where_a_program_has_no_strings(build: Build, compiler: Compiler, server: Tree) -> None:
+    """One is between the instructions, one is the name of a symbol, and one is in a part that is not loaded."""
+    code = """
+    __asm__(".text\\n.string \\"libcode.so.1\\"\\n.section .note.more, \\"\\"\\n.string \\"libnote.so.1\\"\\n.text");
+    int symbol(void) __asm__("libsymbol.so.1");
+    int symbol(void) { return 1; }
+    const char *name = "libstring.so.1";
+    """
+    names = ("code", "note", "symbol", "string")
+    full: Tree = {
+        **server,
+        f"{COMPONENT}/libtriton_a.so": compiler("libtriton_a.so", code=code, words=["-Wl,-z,separate-code"]),
+        **{f"{LIBRARIES}/lib{one}.so.1": compiler(f"lib{one}.so.1") for one in names},
+    }
+    done = build.compose({}, full, ["backends/a"])
+    assert done.files == {f"{LIBRARIES}/libstring.so.1"}
+
+
 def test_patterns_of_the_catalog(build: Build, compiler: Compiler, server: Tree) -> None:
     """They count for LD_LIBRARY_PATH too, and bring what the library names."""
     full: Tree = {

@@ -7,7 +7,7 @@ Like the loader, the parser reads the program headers and the tables that the dy
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import attrs
@@ -22,6 +22,8 @@ _MOST_NAMES: Final = 1 << 12
 
 
 _LOAD, _DYNAMIC, _INTERP = 1, 2, 3
+EXECUTABLE: Final = 1
+WRITABLE: Final = 2
 _NEEDED, _STRTAB, _STRSZ, _SONAME, _RPATH, _RUNPATH = 1, 5, 10, 14, 15, 29
 _VERDEF, _VERDEFNUM, _VERNEED, _VERNEEDNUM = 0x6FFFFFFC, 0x6FFFFFFD, 0x6FFFFFFE, 0x6FFFFFFF
 
@@ -86,26 +88,32 @@ Read = Callable[[int, int], bytes]
 
 @attrs.frozen(kw_only=True)
 class Header:
-    """The header of an ELF file, with its program headers: type, offset, address, size in the file."""
+    """The header of an ELF file, with its program headers: type, offset, address, size in the file, flags."""
 
     bits: int
     machine: int
     order: str
-    segments: tuple[tuple[int, int, int, int], ...]
+    segments: tuple[tuple[int, int, int, int, int], ...]
 
     def segment(self, kind: int) -> tuple[int, int] | None:
         """Return offset and size of the first segment of that type."""
-        for found, offset, _, size in self.segments:
+        for found, offset, _, size, _ in self.segments:
             if found == kind:
                 return offset, size
         return None
 
     def offset(self, address: int) -> int:
         """Return the offset in the file of the byte that is loaded at *address*."""
-        for kind, offset, start, size in self.segments:
+        for kind, offset, start, size, _ in self.segments:
             if kind == _LOAD and start <= address < start + size:
                 return offset + address - start
         raise BrokenError
+
+    def loaded(self) -> Iterator[tuple[int, int, int]]:
+        """Yield offset and size in the file of each segment that is loaded, and its flags."""
+        for kind, offset, _, size, flags in self.segments:
+            if kind == _LOAD:
+                yield offset, size, flags
 
     @property
     def dynamic(self) -> tuple[int, int] | None:
@@ -127,14 +135,16 @@ def header(read: Read) -> Header:
     (machine,) = struct.unpack_from(order + "H", start, 18)
     wide = start[4] == 2  # noqa: PLR2004 - ELFCLASS64
     table_offset, entry, count = struct.unpack_from(order + ("Q14xHH" if wide else "I10xHH"), start, 32 if wide else 28)
-    form = order + ("I4xQQ8xQ" if wide else "IIIxxxxI")
+    form = order + ("IIQQ8xQ" if wide else "III4xI4xI")
     if count and entry != (56 if wide else 32):
         raise BrokenError
     table = read(table_offset, entry * count)
     segments = []
     for number in range(count):
-        kind, offset, address, size = struct.unpack_from(form, table, number * entry)
-        segments.append((kind, offset, address, size))
+        kind, *values = struct.unpack_from(form, table, number * entry)
+        # The flags come second in one class and last in the other.
+        flags, offset, address, size = values if wide else (values[-1], *values[:-1])
+        segments.append((kind, offset, address, size, flags))
     return Header(bits=bits, machine=machine, order=order, segments=tuple(segments))
 
 

@@ -19,7 +19,7 @@ from tritonbuild.layers.inflate import ERRORS
 from tritonbuild.layers.layerindex import GRAIN, NUMBERS, FolderSums, LayerIndex
 from tritonbuild.oci.descriptors import broken, from_json
 
-_VERSION: Final = 10
+_VERSION: Final = 11
 """The version of the file; `LAYER_FORMAT` is beside it, because an index holds digests of layers yet to be written."""
 
 _MAGIC: Final = b"tritonbuild layer index %d, layers %d\n" % (_VERSION, LAYER_FORMAT)

@@ -135,14 +135,17 @@ class _Reader:
 
     def file(self, path: Path, to: str, mode: int) -> None:
         """Add a file."""
-        begin, names = self._size, NameSearch()
+        begin, names = self._size, None
         with path.open("rb") as file:
             while chunk := file.read(_CHUNK):
                 go_on()
                 self._size += len(chunk)
                 self._whole.update(chunk)
                 self._grains.add(chunk)
-                names.add(chunk)
+                if names is None and self._size - len(chunk) == begin and chunk.startswith(elf.MAGIC):
+                    names = NameSearch()
+                if names is not None:
+                    names.add(chunk)
 
             def read(start: int, length: int) -> bytes:
                 piece = os.pread(file.fileno(), length, start)
@@ -156,7 +159,7 @@ class _Reader:
                 self._files.append((begin, path))
             with contextlib.suppress(elf.BrokenError, elf.NotThereError):
                 found = self._elves[number] = elf.parse(read)
-                self._opened[number] = names.names(without=(*found.needed, found.soname))
+                self._opened[number] = names.names(without=(*found.needed, found.soname)) if names else ()
             if to.endswith(".py") and size <= _LARGEST_KEPT:
                 self._opened[number] = in_python(os.pread(file.fileno(), size, 0))
             if keep(to) and size <= _LARGEST_KEPT:

@@ -182,18 +182,23 @@ names_in() {
     ' | sort -u
 }
 
-# Prints DT_SONAME and each DT_NEEDED of the 64-bit ELF file $1.
+# Writes the segments of the 64-bit ELF file $1 to $work/segments: type, flags, offset, address and size, by offset.
+segments_of() {
+    local table count
+    table=$(od -A n -v -t u8 -j 32 -N 8 "$1" | tr -d ' ')
+    count=$(od -A n -v -t u2 -j 56 -N 2 "$1" | tr -d ' ')
+    od -A n -v -t u8 -w56 -j "$table" -N $((count * 56)) "$1" |
+        awk '{ print $1 % 4294967296, int($1 / 4294967296), $2, $3, $5 }' | sort -n -k 3,3 > $work/segments
+}
+
+# Prints DT_SONAME and each DT_NEEDED of the file $1, whose segments are in $work/segments.
 dynamic_names() {
-    local file=$1 table dynamic
-    table=$(od -A n -v -t u8 -j 32 -N 8 "$file" | tr -d ' ')
-    od -A n -v -t u2 -j 56 -N 2 "$file" | while read -r count; do
-        od -A n -v -t u8 -w56 -j "$table" -N $((count * 56)) "$file"
-    done | awk '{ print $1 % 4294967296, $2, $3, $5 }' > $work/segments
-    dynamic=$(awk '$1 == 2 { print "-j", $2, "-N", $4; exit }' $work/segments)
+    local dynamic byte
+    dynamic=$(awk '$1 == 2 { print "-j", $3, "-N", $5; exit }' $work/segments)
     [ -n "$dynamic" ] || return 0
     # shellcheck disable=SC2086 - two options
-    od -A n -v -t u8 -w16 $dynamic "$file" | awk '
-        FILENAME == ARGV[1] { if ($1 == 1) { start[++n] = $3; size[n] = $4; offset[n] = $2 } next }
+    od -A n -v -t u8 -w16 $dynamic "$1" | awk '
+        FILENAME == ARGV[1] { if ($1 == 1) { start[++n] = $4; size[n] = $5; offset[n] = $3 } next }
         $1 == 0 { exit }
         $1 == 5 { strings = $2 }
         $1 == 1 || $1 == 14 { names[++m] = $2 }
@@ -203,8 +208,33 @@ dynamic_names() {
                     for (j = 1; j <= m; j++) printf "%.0f\n", strings - start[i] + offset[i] + names[j] + 1
         }
     ' $work/segments - | while read -r byte; do
-        tail -c "+$byte" "$file" | head -c 256 | tr '\000' '\n' | head -n 1
+        tail -c "+$byte" "$1" | head -c 256 | tr '\000' '\n' | head -n 1
     done
+}
+
+# Tells whether the ELF file $1 opens the library $2, of which it holds the name: the name is not its own, nor that of a
+# library that it is linked to, and it is where a program has strings. Linkers that keep code apart begin the file with a
+# segment that is not executable. If it is followed by the code and then by a segment that can only be read, the strings are
+# in that one, and the first one holds tables.
+opens() {
+    [ "$(od -A n -v -t u1 -j 4 -N 1 "$1" | tr -d ' ')" = 2 ] || return 1
+    segments_of "$1"
+    ! dynamic_names "$1" | grep -qxF -e "$2" || return 1
+    grep -a -z -o -b -E '[[:alnum:]_+.%-]*\.so[[:alnum:]_+.%-]*' "$1" | tr '\000' '\n' | awk -v name="$2" '
+        FILENAME == ARGV[2] { if ($1 == 1) { flags[++n] = $2; offset[n] = $3; size[n] = $5 } next }
+        $2 == name { found[++m] = $1 }
+        END {
+            first = 1
+            apart = flags[1] % 2 == 0
+            for (i = n; apart && i > 1; i--) if (flags[i] % 2) code = i
+            for (i = n; code && i > code; i--) if (flags[i] % 4 < 2 && flags[i] % 2 == 0) first = 2
+            for (i = first; i <= n; i++) {
+                if (apart && flags[i] % 2) continue
+                for (j = 1; j <= m; j++) if (offset[i] <= found[j] && found[j] < offset[i] + size[i]) exit 0
+            }
+            exit 1
+        }
+    ' FS=' ' $work/segments FS=: -
 }
 
 # Tells whether the library $1 that is found at $2 is one that can be brought; sets $folder to the canonical path of its
@@ -436,7 +466,7 @@ while [ -s $work/asking ] || [ -s $work/naming ]; do
         decode "$line"
         case $path in
             *.py) ;;
-            *) ! dynamic_names "$path" | grep -qxF -e "$name" || continue ;;
+            *) opens "$path" "$name" || continue ;;
         esac
         printf '%s\t%s\n' "$name" "$found" >> $work/needed
         printf 'tritonbuild: %s names %s, which is brought\n' "$line" "$name" >&2
