@@ -39,7 +39,7 @@ FLOORS = {room: number for number, rooms in enumerate(STOREYS) for room in rooms
 LARGEST_MODULE = 300
 """Lines of a module; data stands in JSON."""
 
-DEFERRED = {"cli.app", "cli.from_compose", "oci.archives", "cli.models", "modelrepo", "recipe"}
+DEFERRED = {"cli.app", "embedded.plan_file", "cli.from_compose", "oci.archives", "cli.models", "modelrepo", "recipe"}
 """What may be imported inside a function: what many command lines do without, or load while an engine is probed, and
 the command line itself, which an interrupt may reach while it is loaded."""
 

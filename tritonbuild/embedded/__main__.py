@@ -27,9 +27,8 @@ from typing import Any, NoReturn
 import attrs
 
 from tritonbuild import dirs, process, threads
-from tritonbuild.embedded import arguments, memory, plan_file, reports, sbom
+from tritonbuild.embedded import arguments, memory, reports, sbom
 from tritonbuild.embedded.builder import Builder, Built
-from tritonbuild.embedded.part_sizes import part_sizes
 from tritonbuild.embedded.request import Request, from_document
 from tritonbuild.errors import InvalidInputError, TritonBuildError, one_line
 from tritonbuild.layers.cache import Cache, default_folder
@@ -142,9 +141,10 @@ def _run(options: argparse.Namespace) -> None:
             scratch=Path(scratch) if scratch else None,
         )
         if options.plan_file:
+            from tritonbuild.embedded import plan_file  # noqa: PLC0415 - builds do not need it
+
             planned = builder.plan(request, *builder.sources(request), created=_epoch())
-            parts = part_sizes(request, planned, builder.context)
-            reports.write(options.plan_file, json.dumps(plan_file.document(planned, parts)))
+            reports.write(options.plan_file, json.dumps(plan_file.document(request, planned, builder.context)))
             return
         with _targets(options, outputs, registries) as (targets, archive):
             built = builder.build(request, targets, options.tag, annotations=annotations, created=_epoch())

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import attrs
 
+from tritonbuild.embedded.part_sizes import part_sizes
 from tritonbuild.embedded.plan import ImagePlan
-from tritonbuild.planned import PlannedPart
+from tritonbuild.embedded.request import Request
 
 
-def document(planned: ImagePlan, parts: Sequence[PlannedPart]) -> dict[str, Any]:
-    """Return the document of a plan, and of the optional parts of the image."""
+def document(request: Request, planned: ImagePlan, context: Path | None) -> dict[str, Any]:
+    """Return the document of a plan, with the sizes of the optional parts of the image.
+
+    Args:
+        request: The request.
+        planned: Its plan.
+        context: The build context; None without one.
+    """
     return {
         "layers": [
             {
@@ -24,7 +31,7 @@ def document(planned: ImagePlan, parts: Sequence[PlannedPart]) -> dict[str, Any]
         ],
         "excused": [attrs.asdict(one) for one in planned.excused],
         "opened": [attrs.asdict(one) for one in planned.opened],
-        "parts": [attrs.asdict(one) for one in parts],
+        "parts": [attrs.asdict(one) for one in part_sizes(request, planned, context)],
         "env": dict(planned.env),
         "labels": dict(planned.labels),
     }
