@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tritonbuild import engine as engines
+from tritonbuild import flags
 from tritonbuild.engine import Engine
 from tritonbuild.errors import BuildFailedError, excerpt
 from tritonbuild.masking import mask
@@ -42,7 +43,10 @@ def facts(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def identity(
-    engine: Engine, argv: Sequence[str], options: Mapping[str, Any], metadata: Mapping[str, Any]
+    engine: Engine,
+    argv: Sequence[str],
+    options: Mapping[str, Any],
+    metadata: Mapping[str, Any],
 ) -> tuple[str, str]:
     """Return image id and manifest digest from the files that the engine was to write; never from its output.
 
@@ -66,6 +70,57 @@ def identity(
     return image_id, digest
 
 
+def check_files(engine: Engine, argv: Sequence[str], options: Mapping[str, Any]) -> None:
+    """Require the files and folders that a build with these options writes.
+
+    Raises:
+        BuildFailedError: One is missing.
+    """
+    for path in engine.files(options):
+        if not Path(path).exists():
+            raise BuildFailedError(
+                f"the build with engine {engine.name!r} ended with success, but without the file {path!r}",
+                argv=mask(argv),
+                returncode=0,
+                hint="see the log",
+            )
+
+
+def is_list(engine: Engine, options: Mapping[str, Any]) -> bool:
+    """Return whether the result is a list of images in the engine's storage."""
+    return bool(engine.platforms_query) and len(flags.each(flags.canonical(options).get("platform") or ())) > 1
+
+
+def check_platforms(engine: Engine, argv: Sequence[str], options: Mapping[str, Any], env: Mapping[str, str]) -> None:
+    """Compare the platforms of the list of images that a build made with those that were requested.
+
+    Raises:
+        BuildFailedError: A platform is missing.
+    """
+    if not is_list(engine, options):
+        return
+    requested = flags.each(flags.canonical(options)["platform"])
+    try:
+        document = json.loads(engines.ask(engine, engine.platforms_query, str(options["manifest"]), options, env))
+        found = [entry["platform"] for entry in document["manifests"]]
+    except (ValueError, KeyError, TypeError):
+        found = []
+    names = {_system(str(one)) for one in requested}
+    missing = names - {_system(f"{one.get('os')}/{one.get('architecture')}") for one in found}
+    if missing:
+        raise BuildFailedError(
+            f"the image that engine {engine.name!r} built lacks the platform {' and '.join(sorted(missing))}",
+            argv=mask(argv),
+            returncode=0,
+            hint="build without the cache (no_cache=True): old versions take steps of other platforms from it",
+        )
+
+
+def _system(platform: str) -> str:
+    """Return the system and the architecture of a platform, without a variant."""
+    return "/".join(platform.split("/")[:2])
+
+
 def _digests(metadata: Mapping[str, Any]) -> tuple[str, str]:
     """Return image id and manifest digest from BuildKit's metadata; empty where they are absent.
 
@@ -84,8 +139,9 @@ def destinations(metadata: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def size(engine: Engine, image_id: str, options: Mapping[str, Any], env: Mapping[str, str]) -> int | None:
-    """Return the image's size in the engine's storage, in bytes; None where it is unknown."""
-    answer = engines.ask(engine, engine.size_query, image_id, options, env) if engine.size_query else ""
+    """Return the image's size in the engine's storage, in bytes; None where it is unknown, as of a list of images."""
+    asked = engine.size_query and not is_list(engine, options)
+    answer = engines.ask(engine, engine.size_query, image_id, options, env) if asked else ""
     return int(answer) if answer.isascii() and answer.isdigit() else None
 
 

@@ -79,9 +79,12 @@ class Engine:
             and returns a remark if something may remain.
         temporary: The folder for the engine's temporary files if TMPDIR is not set, where it may leave some of a build
             that is stopped; each build gets a folder of its own in it. Empty for an engine that leaves none.
+        files: Takes the options as a mapping; returns the files and folders that exist after a build.
         input_error_status: The exit status with which its process reports invalid input, in lines `error: MESSAGE`
             and `hint: HINT`; 0 for an engine without one.
         id_query: The command, after the global flags, that prints the image id; the id from the build is appended.
+        platforms_query: The command that prints a list of images as JSON, for an engine that builds for several
+            platforms into one (the option `manifest`); its name is appended.
         size_query: The command that prints the size in bytes; the image id is appended.
         digest_query: The command that prints the digests after a push, one `NAME@DIGEST` a line; the image id is
             appended.
@@ -108,8 +111,10 @@ class Engine:
     follow_up: Callable[..., Iterable[Sequence[str]]] | None = None
     clean_up: Callable[..., str] | None = None
     temporary: str = ""
+    files: Callable[[Mapping[str, Any]], Iterable[str]] = lambda _: ()
     input_error_status: int = 0
     id_query: tuple[str, ...] = ()
+    platforms_query: tuple[str, ...] = ()
     size_query: tuple[str, ...] = ()
     digest_query: tuple[str, ...] = ()
     config_query: tuple[str, ...] = ()

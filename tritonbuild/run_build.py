@@ -153,9 +153,16 @@ def run(job: Job) -> BuildResult:
         facts = build_outcome.facts(given)
         with runner.logged():
             image_id, digest = build_outcome.identity(engine, argv, given, facts)
+            try:
+                build_outcome.check_platforms(engine, argv, given, runner.env)
+            except BuildFailedError:
+                runner.clean_up()
+                raise
         if engine.id_query and (answer := engines.ask(engine, engine.id_query, image_id, given, runner.env)):
             image_id, digest = answer, image_id  # this engine writes the manifest's digest in place of the id
         digest = _follow_up(runner, image_id, scratch, given) or digest
+        with runner.logged():
+            build_outcome.check_files(engine, argv, given)
         in_storage = digest if engine.id_query else image_id
         return BuildResult(
             image_id=image_id,
@@ -202,10 +209,10 @@ class _Runner:
             with self.logged(argv):
                 done = process.run(argv, log=self.log, env=self.env, timeout=timeout, echo=self.job.echo)
         except BaseException:
-            self._clean_up()
+            self.clean_up()
             raise
         if not done.ok:
-            self._clean_up()
+            self.clean_up()
         facts: dict[str, Any] = {
             "argv": mask(argv),
             "log": self.log,
@@ -224,7 +231,8 @@ class _Runner:
             reason = f"exit status {done.returncode}" if done.returncode > 0 else f"signal {-done.returncode}"
             raise BuildFailedError(f"the build with engine {name!r} failed with {reason}", **facts)
 
-    def _clean_up(self) -> None:
+    def clean_up(self) -> None:
+        """Remove what the build left in the engine's storage."""
         engine = self.job.engine
         if engine.clean_up is None:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -184,7 +185,17 @@ REFUSED: Final[list[tuple[str, dict[str, Any], str]]] = [
         {"output": "o", "annotation": {"a": "b"}},
         "engine 'buildctl' cannot do annotation of an output that is no image",
     ),
-    ("podman", {"platform": ("a", "b")}, "engine 'podman' cannot do several platforms"),
+    (
+        "podman",
+        {"platform": ("a", "b"), "output": "o"},
+        "engine 'podman' cannot do output type=local of several platforms",
+    ),
+    (
+        "podman",
+        {"platform": ("a", "b"), "output": "type=docker,dest=x"},
+        "engine 'podman' cannot do output type=docker of several platforms",
+    ),
+    ("buildah", {"platform": ("a", "b")}, "engine 'buildah' cannot do several platforms"),
     ("podman", {"progress": "tty"}, "engine 'podman' cannot do progress=tty"),
     ("buildah", {"output": ("a", "b")}, "engine 'buildah' cannot do several outputs of type local or tar"),
     ("buildah", {"output": "type=oci"}, "engine 'buildah' cannot do output type=oci without dest"),
@@ -500,11 +511,26 @@ def test_dockers_digest_after_a_push(fake_program: FakeProgram) -> None:
 
 @pytest.mark.parametrize("engine", ["buildx", "buildctl"])
 def test_files_alone_have_no_id(engine: str, fake_program: FakeProgram, tmp_path: Path) -> None:
-    calls = fake_program("docker" if engine == "buildx" else engine, "")
-    assert run(engine, output=str(tmp_path / "o")).image_id == ""
+    folder = tmp_path / "o"
+    calls = fake_program("docker" if engine == "buildx" else engine, f"mkdir -p {folder}")
+    assert run(engine, output=str(folder)).image_id == ""
     assert "metadata" not in calls.read_text()
     with pytest.raises(BuildFailedError, match="without an image id"):
         run(engine, push=True)
+
+
+@pytest.mark.parametrize("output", ["type=local,dest={folder}/x", "type=oci,dest={folder}/x", "{folder}/x"])
+def test_a_file_that_is_missing_after_success_fails_the_build(
+    output: str, fake_program: FakeProgram, tmp_path: Path
+) -> None:
+    metadata = f'{{"containerimage.config.digest": "{ID}", "containerimage.digest": "{DIGEST}"}}'
+    fake_program("docker", METADATA % (metadata, "", ""))
+    assert run("buildx", push=True).digest == DIGEST
+    with pytest.raises(BuildFailedError) as caught:
+        run("buildx", output=output.format(folder=tmp_path), push=True)
+    assert str(caught.value) == (
+        f"the build with engine 'buildx' ended with success, but without the file '{tmp_path}/x'"
+    )
 
 
 def test_a_save_that_fails_leaves_what_was_there(fake_program: FakeProgram, tmp_path: Path) -> None:
@@ -553,10 +579,53 @@ def test_dockers_options_count_by_its_client(fake_program: FakeProgram) -> None:
 
 
 @pytest.mark.parametrize("platform", ["linux/amd64,linux/arm64", ("linux/amd64,linux/arm64",)])
-@pytest.mark.parametrize("engine", ["podman", "buildah"])
-def test_platforms_in_one_text_are_several(engine: str, platform: object) -> None:
-    with pytest.raises(InvalidInputError, match=f"engine '{engine}' cannot do several platforms"):
-        tokens(engine, platform=platform)
+def test_platforms_in_one_text_are_several(platform: object) -> None:
+    """podman's images get no names, since the list of them gets these."""
+    with pytest.raises(InvalidInputError, match="engine 'buildah' cannot do several platforms"):
+        tokens("buildah", platform=platform)
+    found = tokens("podman", platform=platform, tag=("a", "b"), manifest="list")
+    assert [token for token in found if token.startswith(("--platform", "--tag", "--manifest"))] == [
+        *("--manifest=list", "--platform=linux/amd64", "--platform=linux/arm64"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("entries", "missing"),
+    [
+        (("linux/amd64", "linux/arm64"), ""),
+        (("linux/arm64",), "linux/amd64"),
+        ((), "linux/amd64 and linux/arm64"),
+    ],
+)
+def test_podmans_list_has_the_platforms_or_the_build_fails(
+    entries: tuple[str, ...], missing: str, fake_program: FakeProgram, tmp_path: Path
+) -> None:
+    pairs = [entry.split("/") for entry in entries]
+    found = {"manifests": [{"platform": {"os": os_, "architecture": architecture}} for os_, architecture in pairs]}
+    script = f"""
+for token; do case $token in
+--iidfile=*) printf '%s' '{ID}' > "${{token#--iidfile=}}" ;;
+--digestfile=*) printf '%s' '{ID}' > "${{token#--digestfile=}}" ;;
+esac; done
+[ "$1 $2" != 'manifest inspect' ] || echo '{json.dumps(found)}'
+"""
+    calls = fake_program("podman", script)
+    health = Health(ok=True, engine="podman", version="5.8.6")
+    options = {"platform": "linux/amd64,linux/arm64", "push": True}
+    planned = job(tritonbuild.get_backend("podman"), health, options)
+    if missing:
+        with pytest.raises(BuildFailedError) as caught:
+            run_build.run(planned)
+        assert str(caught.value) == f"the image that engine 'podman' built lacks the platform {missing}"
+        return
+    assert run_build.run(planned).digest == ID
+    made = [line.split("\t") for line in calls.read_text().splitlines()]
+    (name,) = {token.partition("=")[2] for line in made for token in line if token.startswith("--manifest=")}
+    assert made[2] == ["tag", name, TAG]
+    assert made[3][:3] == ["manifest", "push", "--all"]
+    assert made[3][-2:] == [name, f"docker://{TAG}"]
+    assert made[4] == ["manifest", "rm", name]
+    assert made[5:] in ([], [["image", "inspect", "--format", "{{.Size}}", ID]])
 
 
 def test_the_catalog_checks_the_platform_of_an_option() -> None:

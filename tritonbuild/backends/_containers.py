@@ -8,13 +8,22 @@ from pathlib import Path
 from typing import Any, Final
 
 from tritonbuild import flags
-from tritonbuild.backends import _options
+from tritonbuild.backends import _lists, _options
 from tritonbuild.backends._options import Output, cannot
 from tritonbuild.errors import InvalidInputError
 from tritonbuild.masking import csv_items
 
 CAPABILITIES: Final = frozenset(
-    {"annotation", "cache_from", "cache_to", "load", "metadata_file", "output type=docker", "output type=oci", "push"}
+    {
+        "annotation",
+        "cache_from",
+        "cache_to",
+        "load",
+        "metadata_file",
+        "output type=docker",
+        "output type=oci",
+        "push",
+    }
 )
 """The requests that they can serve and some other engines cannot."""
 
@@ -155,8 +164,11 @@ def build_options(options: dict[str, Any], *, engine: str) -> dict[str, Any]:
     """
     destination, given = _options.stored(flags.canonical(options), engine=engine)
     _options.validate(given, "metadata_file", "progress", engine=engine)
-    if len(flags.each(given.get("platform", ()))) > 1:
-        raise cannot("several platforms", engine=engine)
+    if _lists.has_several_platforms(given):
+        for output in destination.outputs:
+            if output.type != "oci":
+                raise cannot(f"output type={output.type} of several platforms", engine=engine)
+        given.pop("tag", None)  # each platform's image would get the names; the list of them gets them at the end
     _reword(given, engine=engine)
     if "annotation" in given:  # podman 4.3 and buildah 1.28 omit it if the last layer is cached
         given.setdefault("no_cache", True)

@@ -18,7 +18,7 @@ from tritonbuild import flags
 
 def marked(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of a build with the secret that marks its working containers; its content is not used."""
-    secret = f"id={_mark(options['context_path'])},src={options['file']}"
+    secret = f"id={mark(options['context_path'])},src={options['file']}"
     return {**options, "secret": (*flags.each(options.get("secret") or ()), secret)}
 
 
@@ -26,7 +26,7 @@ def containers(storage: Path, context_path: str) -> Iterator[str]:
     """Yield the ids of the working containers of a build in *storage*, the folder of the images."""
     for record in storage.glob("*-containers/*/userdata/buildah.json"):
         with contextlib.suppress(OSError):
-            if _mark(context_path) in record.read_text(encoding="utf-8", errors="replace"):
+            if mark(context_path) in record.read_text(encoding="utf-8", errors="replace"):
                 yield record.parent.parent.name
 
 
@@ -56,5 +56,6 @@ def _at(document: Any, *keys: str) -> Any:
     return document
 
 
-def _mark(context_path: str) -> str:
+def mark(context_path: str) -> str:
+    """Return a name for what belongs to the build with that context."""
     return f"tritonbuild-{hashlib.sha256(context_path.encode()).hexdigest()[:16]}"

@@ -215,6 +215,14 @@ def stored(options: Mapping[str, Any], *, engine: str) -> tuple[Destination, dic
     return Destination(push=push, outputs=tuple(files)), rest
 
 
+def files(options: Mapping[str, Any], *, engine: str) -> tuple[str, ...]:
+    """Return the files and folders that exist after a build with these options."""
+    given = flags.canonical(options)
+    named: list[Any] = [given[name] for name in ("iidfile", "metadata_file") if given.get(name)]
+    named += [output.dest for output in outputs(given.get("output"), engine=engine) if output.dest]
+    return tuple(flags.absolute(os.fspath(path)) for path in named)
+
+
 def again(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of a second build, which finds all steps in the cache of the first and stores no image."""
     once = {"iidfile", "load", "no_cache", "output", "pull", "push", "tag"}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +17,8 @@ from attrs import evolve
 
 from tritonbuild import flags
 from tritonbuild.atomic import replacing
-from tritonbuild.backends import _containers, _leftovers, _options
+from tritonbuild.backends import _containers, _leftovers, _lists, _options
+from tritonbuild.backends._options import cannot
 from tritonbuild.backends._probe import ask, at_once, json_object, require_space, require_version
 from tritonbuild.engine import Engine, Health
 from tritonbuild.errors import InvalidInputError
@@ -125,6 +127,8 @@ def adapt(health: Health, *, engine: str = NAME, **options: Any) -> dict[str, An
 
 def construct_build_args(*, engine: str = NAME, context_path: str = ".", **options: Any) -> list[str]:
     """Return the tokens that follow `buildah build`; by default layers are kept for later builds."""
+    if _lists.has_several_platforms(options):  # the manifest push of 1.28 pushes nothing, and ends with success
+        raise cannot("several platforms", engine=engine)
     given = {"layers": True, **_containers.build_options(options, engine=engine)}
     for output in _containers.archives(options, engine=engine)[0]:
         if ":" in output.dest:  # push separates path and name by it
@@ -155,6 +159,7 @@ ENGINE: Final = Engine(
     name=NAME,
     binary="buildah",
     health=health,
+    files=partial(_options.files, engine=NAME),
     construct_build_args=construct_build_args,
     capabilities=_containers.CAPABILITIES,
     options=_options.table({**GLOBAL_OPTIONS, **OPTIONS}),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -236,6 +237,7 @@ ENGINE: Final = Engine(
     name=NAME,
     binary="buildctl",
     health=health,
+    files=partial(_options.files, engine=NAME),
     construct_build_args=construct_build_args,
     capabilities=_options.BUILDKIT_CLIENT | {"annotation", "load=False", "metadata_file"},
     options=_options.table({**GLOBAL_OPTIONS, **OPTIONS}),

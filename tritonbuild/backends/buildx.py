@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -222,6 +223,7 @@ ENGINE: Final = Engine(
     binary="docker",
     build_cmd=("buildx", "build"),
     health=health,
+    files=partial(_options.files, engine=NAME),
     construct_build_args=construct_build_args,
     capabilities=_options.BUILDKIT_CLIENT | {"annotation", "load", "load=False", "metadata_file", "output"},
     options=_options.table({**docker.GLOBAL_OPTIONS, **OPTIONS}),

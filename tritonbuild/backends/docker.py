@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -273,6 +274,7 @@ ENGINE: Final = Engine(
     name=NAME,
     binary="docker",
     health=health,
+    files=partial(_options.files, engine=NAME),
     construct_build_args=construct_build_args,
     capabilities=_options.BUILDKIT | {"load"},
     options=_options.table({**GLOBAL_OPTIONS, **OPTIONS}),

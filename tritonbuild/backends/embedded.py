@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -193,6 +194,7 @@ ENGINE: Final = Engine(
     binary=sys.executable,
     build_cmd=("-m", "tritonbuild.embedded"),
     health=health,
+    files=partial(_options.files, engine=NAME),
     construct_build_args=construct_build_args,
     capabilities=frozenset({"annotation", "metadata_file", "output type=docker", "output type=oci", "push"}),
     options=OPTIONS,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -165,6 +166,7 @@ ENGINE: Final = Engine(
     name=NAME,
     binary="nerdctl",
     health=health,
+    files=partial(_options.files, engine=NAME),
     construct_build_args=construct_build_args,
     capabilities=_options.BUILDKIT_CLIENT | {"load"},
     options=_options.table(OPTIONS),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from attrs import evolve
 
 from tritonbuild import flags
 from tritonbuild.atomic import replacing
-from tritonbuild.backends import _containers, _leftovers, _options
+from tritonbuild.backends import _containers, _leftovers, _lists, _options
 from tritonbuild.backends._probe import ask, last_line, require_space, require_version
 from tritonbuild.engine import Engine, Health
 
@@ -117,7 +118,7 @@ def health(*, program: Sequence[str] = (NAME,), engine: str = NAME, **options: A
 def adapt(health: Health, *, engine: str = NAME, **options: Any) -> dict[str, Any]:
     """Refuse the pull policy that this version lacks; mark the working containers of the build."""
     _containers.check_pull(options, engine=engine, version=health.version, since="4.4")
-    return _leftovers.marked(options)
+    return _leftovers.marked(_lists.named(options))
 
 
 def construct_build_args(*, engine: str = NAME, context_path: str = ".", **options: Any) -> list[str]:
@@ -129,6 +130,9 @@ def construct_build_args(*, engine: str = NAME, context_path: str = ".", **optio
 def follow_up(image_id: str, *, scratch: Path, engine: str = NAME, **options: Any) -> Iterator[list[str]]:
     """Yield the commands that save the image and push it."""
     tokens = _containers.account(OPTIONS, options, engine=engine)
+    if _lists.has_several_platforms(options):
+        yield from _lists.finish(scratch=scratch, tokens=tokens, options=options, engine=engine)
+        return
     outputs, tags = _containers.archives(options, engine=engine)
     for output in outputs:
         # An OCI archive of podman's holds one name: the one by which podman finds the image.
@@ -139,7 +143,9 @@ def follow_up(image_id: str, *, scratch: Path, engine: str = NAME, **options: An
 
 
 def clean_up(ask: Callable[[Sequence[str]], str], **options: Any) -> str:
-    """Remove the working containers that a build left; return a remark if it may go on."""
+    """Remove the working containers and the list of images that a build left; return a remark if it may go on."""
+    if _lists.has_several_platforms(options) and (name := _lists.own_name(options)) == options["manifest"]:
+        ask(["manifest", "rm", name])
     return _leftovers.remove(
         lambda words: ask([*words[:1], "--force", *words[1:]] if words[0] == "rm" else words),
         ("info", "--format", "json"),
@@ -152,13 +158,15 @@ ENGINE: Final = Engine(
     name=NAME,
     binary="podman",
     health=health,
+    files=partial(_options.files, engine=NAME),
     construct_build_args=construct_build_args,
-    capabilities=_containers.CAPABILITIES,
+    capabilities=_containers.CAPABILITIES | {"several platforms"},
     options=_options.table({**GLOBAL_OPTIONS, **OPTIONS}),
     global_options=GLOBAL_OPTIONS,
     default_options=_containers.default_options,
     adapt=adapt,
     follow_up=follow_up,
+    platforms_query=("manifest", "inspect"),
     clean_up=clean_up,
     temporary=_containers.TEMPORARY,
     size_query=("image", "inspect", "--format", "{{.Size}}"),
