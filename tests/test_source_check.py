@@ -15,11 +15,12 @@ from typing import Any, ClassVar
 import pytest
 
 import tritonbuild
-from tritonbuild import source_check
+from tritonbuild import keywords, source_check
 from tritonbuild.backends import podman
 from tritonbuild.cli import run
 from tritonbuild.composition import Composition
 from tritonbuild.errors import InvalidInputError
+from tritonbuild.recipe import containerfile
 
 GPU, CPU = {"TRITON_SERVER_GPU_ENABLED": "1"}, {"TRITON_SERVER_GPU_ENABLED": "0"}
 CUDA = {"CUDA_VERSION": "12.6.2.004"}
@@ -271,3 +272,61 @@ def test_the_library_hands_notes_to_its_caller(fake_program: Callable[[str, str]
     assert notes == [
         f"the base image {registry}/min:1 has CUDA 12.6.2.004, which an image for CPU does not need",
     ]
+
+
+# --- the release of the full image ---
+
+
+def described(monkeypatch: pytest.MonkeyPatch, **env: str) -> None:
+    """Have a registry answer with this environment for every image, and count no connection."""
+    monkeypatch.setattr(source_check, "_from_registries", lambda images, _: dict.fromkeys(images, env))
+
+
+OWN: dict[str, Any] = {
+    "backends": ["identity"],
+    "images": {"full": "here.example/triton:prod", "min": "here.example/min:1"},
+}
+
+
+def test_the_release_of_a_full_image_whose_tag_names_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    described(monkeypatch, NVIDIA_TRITON_SERVER_VERSION="26.10", TRITON_SERVER_VERSION="2.74.0")
+    engine, notes = podman.ENGINE, list[str]()
+    found, environments = source_check.for_release(Composition(**OWN), engine, {}, notes.append)
+    assert found.container_version == "26.10"
+    assert notes == ["release 26.10 is newer than the catalog; it is treated like 26.09"]
+    assert environments["full"]["TRITON_SERVER_VERSION"] == "2.74.0"
+    assert source_check.check(found, environments)
+    given = Composition(**OWN, container_version="24.10")
+    assert source_check.for_release(given, engine, {}) == (given, {})
+    with pytest.raises(
+        InvalidInputError, match=r"triton:prod is release 26\.10, and the composition is for release 24\.10"
+    ):
+        source_check.check(given, environments)
+
+
+def test_a_full_image_that_names_no_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    described(monkeypatch, PATH="/bin")
+    wanted = Composition(**OWN)
+    assert source_check.for_release(wanted, podman.ENGINE, {})[0] is wanted
+
+
+def test_a_changed_composition_takes_the_release_of_its_new_image() -> None:
+    images = {"full": "here.example/triton:24.12-py3", "min": "here.example/min:1"}
+    assert keywords.split(Composition(**OWN), None, None, {"images": images})[0].container_version == "24.12"
+    given = Composition(**OWN, container_version="24.10")
+    with pytest.raises(InvalidInputError, match=r"24\.12-py3 is release 24\.12 by its tag, and .* for release 24\.10"):
+        keywords.split(given, None, None, {"images": images})
+
+
+def test_the_versions_of_a_newer_release_come_from_its_full_image() -> None:
+    composition = Composition(backends=["identity"], container_version="26.10")
+    assert [str(one) for one in source_check.named(composition).values()] == ["nvcr.io/nvidia/tritonserver:26.10-py3"]
+    env = {"TRITON_SERVER_VERSION": "2.74.0", "DCGM_VERSION": "4.9.0-1", "PATH": "/bin"}
+    text = containerfile(composition, env)
+    assert ' TRITON_SERVER_VERSION="2.74.0"' in text
+    assert ' DCGM_VERSION="4.9.0-1"' in text
+    assert '"com.nvidia.tritonserver.version"="2.74.0"' in text
+    assert 'TRITON_SERVER_VERSION="2' not in containerfile(composition).replace("NVIDIA_TRITON", "")
+    known = Composition(backends=["identity"], container_version="24.10")
+    assert source_check.named(known) == {}
+    assert ' TRITON_SERVER_VERSION="2.51.0"' in containerfile(known, env)

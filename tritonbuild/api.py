@@ -127,6 +127,8 @@ def plan(
     engine = backends.get_backend(backend) if backend else None
     if rest and not (engine and engine.plan_option):
         raise InvalidInputError(f"plan takes no {next(iter(rest))!r}", hint="see the fields of Composition")
+    if engine and engine.plan_option:
+        wanted, _ = source_check.for_release(wanted, engine, rest)
     images = {name: str(reference) for name, reference in sources(wanted).items()}
     found = Plan(composition=wanted, images=images, network=wanted.network, context=wanted.context())
     if engine is None or not engine.plan_option:
@@ -229,17 +231,17 @@ def build(  # noqa: PLR0913 - the signature of bentoml.container.build, and the 
     else:
         engine, answer = backends.get_backend(backend), None
     check_collisions(wanted, engine, engine_options)
+    wanted, early = source_check.for_release(wanted, engine, engine_options, on_note)
     wanted = _for_platforms(wanted, engine_options)
 
     def inspects(health: Health) -> str:
-        environments = source_check.read(wanted, engine, engine_options, {**engine.env, **health.env})
+        environments = early or source_check.read(wanted, engine, engine_options, {**engine.env, **health.env})
         for note in source_check.check(wanted, environments):
             if on_note:
                 on_note(note)
-        full_env = environments.get("full")
-        if engine.document or not full_env:
+        if engine.document or not environments.get("full"):
             return ""
-        return _containerfile(wanted, full_env, heredocs="heredocs" in health.features)
+        return _containerfile(wanted, environments["full"], heredocs="heredocs" in health.features)
 
     job = _job(engine, wanted, engine_options)
     return run(

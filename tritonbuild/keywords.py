@@ -49,6 +49,8 @@ def split(
         rest[name] = value
     if composition is None:
         return Composition(**chosen), rest
+    if composition.release_is_assumed:
+        chosen = {"container_version": "", **chosen} if chosen else {}
     return attrs.evolve(composition, **chosen) if chosen else composition, rest
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
+
+import attrs
 
 from tritonbuild import engine as engines
 from tritonbuild import process
@@ -31,8 +33,10 @@ Environments = Mapping[str, Mapping[str, str]]
 
 
 def named(composition: Composition) -> dict[str, Reference]:
-    """Return the source images that the user names; those of the release are described by the catalog."""
+    """Return the source images that the catalog does not describe: the user's, and a newer release's full image."""
     given = {*composition.images, *(["min"] if isinstance(composition.base, Reference) else [])}
+    if not composition.catalog.release(composition.container_version).known:
+        given.add("full")
     return {name: reference for name, reference in sources(composition).items() if name in given} if given else {}
 
 
@@ -58,6 +62,29 @@ def read(
     if rest and pull not in _NEVER:
         found |= _from_registries(rest, composition.platform or PLATFORM)
     return found
+
+
+def for_release(
+    composition: Composition, engine: Engine, options: Mapping[str, Any], on_note: Callable[[str], None] | None = None
+) -> tuple[Composition, Environments]:
+    """Return the composition for the release that its full image names, and the environments that were read for it.
+
+    Nothing is read if the user or the tag of the image names the release. *on_note* receives new remarks.
+
+    Raises:
+        InvalidInputError: That release cannot be composed so.
+    """
+    if not composition.release_is_assumed or "full" not in composition.images:
+        return composition, {}
+    environments = read(composition, engine, options, engine.env)
+    release = environments.get("full", {}).get("NVIDIA_TRITON_SERVER_VERSION")
+    if not release:
+        return composition, environments
+    found = attrs.evolve(composition, container_version=release)
+    for note in found.notes:
+        if on_note and note not in composition.notes:
+            on_note(note)
+    return found, environments
 
 
 def _from_registries(images: Mapping[str, Reference], platform: str) -> dict[str, dict[str, str]]:

@@ -213,15 +213,30 @@ class Catalog:
         """
         return f"{parse_registry(ubuntu)}:{self.release(version).ubuntu_version}"
 
-    def recipe(self, version: str, *, gpu: bool = True, arch: str = "x86_64") -> Recipe:
+    def recipe(
+        self, version: str, *, gpu: bool = True, arch: str = "x86_64", full_env: Mapping[str, str] | None = None
+    ) -> Recipe:
         """Return the content of the Containerfile that the release's compose.py writes.
+
+        Args:
+            version: The release.
+            gpu: The flavor.
+            arch: `x86_64` or `aarch64`.
+            full_env: The environment variables of the full image, with the versions that the catalog lacks.
 
         Raises:
             InvalidInputError: The release or the architecture does not exist.
         """
         platform = check_platform(arch)
         components = self.components(version, platform=platform, gpu=gpu)
-        return recipe_of(self.release(version), gpu=gpu, arch=ARCHITECTURES[platform], components=components)
+        release = self.release(version)
+        found = full_env or {}
+        release = attrs.evolve(
+            release,
+            triton_version=release.triton_version or found.get("TRITON_SERVER_VERSION"),
+            dcgm_version=release.dcgm_version or found.get("DCGM_VERSION"),
+        )
+        return recipe_of(release, gpu=gpu, arch=ARCHITECTURES[platform], components=components)
 
     def extended(self, records: Iterable[Mapping[str, Any]]) -> Catalog:
         """Return this catalog extended by *records*: components of the user's full images (docs/catalog.md).

@@ -45,8 +45,8 @@ class Composition:
             `NAME=FOLDER` is a user's backend, compiled or written in Python.
         repoagents: Names of repository agents, or `NAME=FOLDER`.
         caches: Names of response caches, or `NAME=FOLDER`.
-        container_version: NVIDIA's release, `YY.MM`. By default the one that the tag of the `full` image names, or the
-            newest known.
+        container_version: NVIDIA's release, `YY.MM`. By default the one that the user's `full` image names, by its tag
+            or in its configuration (which a build reads), or the newest known.
         enable_gpu: True for GPU, False for CPU.
         gpu_arch: The architectures of the GPUs that the image is for, such as `("8.0", "9.0")`: libraries for others
             alone are left out. By default all stay.
@@ -126,6 +126,8 @@ class Composition:
     """The components that are folders of the user, as `NAME=FOLDER` gives them."""
     has_programs: bool = attrs.field(init=False, repr=False)
     """Whether *models* hold files that need libraries (see `build_context.is_program`)."""
+    release_is_assumed: bool = attrs.field(init=False, repr=False, eq=False)
+    """Whether neither the user nor the tag of the full image names the release."""
     variant: str = attrs.field(init=False, repr=False)
     """The variant of the release's full image that holds the components."""
     instructions: str = attrs.field(init=False, repr=False)
@@ -140,9 +142,16 @@ class Composition:
     def __attrs_post_init__(self) -> None:
         """Resolve the names against the catalog, so that later code need not check them."""
         notes: list[str] = []
+        tagged = fields.tagged_release(self.images)
+        object.__setattr__(self, "release_is_assumed", not self.container_version and not tagged)
+        if tagged and self.container_version not in {"", tagged}:
+            raise InvalidInputError(
+                f"the full image {self.images['full']} is release {tagged} by its tag,"
+                f" and the composition is for release {self.container_version}",
+                hint=f"add --container-version {tagged}, or name the image by its digest",
+            )
         if not self.container_version:
-            found_release = fields.tagged_release(self.images) or self.catalog.newest()
-            object.__setattr__(self, "container_version", found_release)
+            object.__setattr__(self, "container_version", tagged or self.catalog.newest())
         if not self.catalog.release(self.container_version).known:
             newest = self.catalog.newest()
             notes.append(f"release {self.container_version} is newer than the catalog; it is treated like {newest}")

@@ -222,7 +222,8 @@ def _own_entries(path: str) -> list[str]:
 def select(composition: Composition, full_env: Mapping[str, str] | None = None) -> Selection:
     """Look up the recipe and the source images of *composition*; *full_env* are the full image's variables."""
     arch = composition.platform or PLATFORM
-    recipe = composition.catalog.recipe(composition.container_version, gpu=composition.enable_gpu, arch=arch)
+    version, gpu = composition.container_version, composition.enable_gpu
+    recipe = composition.catalog.recipe(version, gpu=gpu, arch=arch, full_env=full_env)
     return Selection(composition=composition, recipe=recipe, sources=sources(composition), full_env=full_env or {})
 
 
