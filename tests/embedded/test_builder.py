@@ -221,6 +221,11 @@ def test_refused(name: str, bench: Bench) -> None:
     assert "hint: " in done.err
 
 
+def test_a_base_in_place_of_scratch_is_refused(bench: Bench) -> None:
+    done = bench.run(attrs.evolve(bench.request("a"), base="scratch"), f"--source=min={bench.base}")
+    assert (done.code, "error: an image on scratch has no base image to replace" in done.err) == (2, True)
+
+
 def test_another_holder_of_the_id(bench: Bench, tmp_path: Path) -> None:
     blobs = tmp_path / "blobs" / "sha256"
     blobs.mkdir(parents=True)

@@ -14,10 +14,13 @@ from tests.integration.test_compose import models
 from tests.replica import Replica, ask
 from tests.replica.push import push
 
-pytestmark = pytest.mark.parametrize("lab", ["podman", "docker", EMBEDDED], indirect=True, scope="session")
-
 SELECTION = ("--backend", "python", "--cache", "local", "--user", "triton-server")
 UBUNTU = "library/ubuntu:22.04"
+ON_PODMAN = (("podman", "slim"), ("podman", "scratch"))
+ON_EACH = (*ON_PODMAN, ("docker", "scratch"), (EMBEDDED, "slim"), (EMBEDDED, "scratch"))
+"""Labs and bases. The files of an image are the same with every engine (`test_embedded`), with other bases too."""
+ENGINES = pytest.mark.parametrize(("lab", "on_base"), ON_EACH, indirect=True, scope="session")
+PODMAN = pytest.mark.parametrize(("lab", "on_base"), ON_PODMAN, indirect=True, scope="session")
 LARGEST = {"scratch": 0.25, "slim": 0.32}
 """Base -> the share of full's bytes that the image has at most."""
 
@@ -31,7 +34,7 @@ class OnBase:
     tag: str
 
 
-@pytest.fixture(scope="module", params=["slim", "scratch"])
+@pytest.fixture(scope="session")
 def on_base(request: pytest.FixtureRequest, lab: Lab, made_replica: Replica) -> OnBase:
     """The replica with the python backend and the local cache; the base of the CPU flavor takes the place of Ubuntu."""
     base, tag = request.param, f"tritonbuild-test/{lab.name}:{request.param}"
@@ -48,6 +51,7 @@ def on_base(request: pytest.FixtureRequest, lab: Lab, made_replica: Replica) -> 
     return OnBase(lab=lab, base=base, tag=tag)
 
 
+@ENGINES
 def test_it_serves(on_base: OnBase, tmp_path: Path) -> None:
     lab = on_base.lab
     (tmp_path / "links").mkdir()
@@ -63,12 +67,14 @@ def test_it_serves(on_base: OnBase, tmp_path: Path) -> None:
         assert ask.wrong(server.url, ["add"]) == {}
 
 
+@ENGINES
 def test_it_is_a_small_part_of_full(on_base: OnBase, made_replica: Replica) -> None:
     size, full = on_base.lab.config(on_base.tag)["Size"], made_replica.images["full"].unpacked
     print(f"{on_base.lab.name}, {on_base.base}: {size:,} bytes, {size / full:.1%} of full")
     assert size <= LARGEST[on_base.base] * full
 
 
+@PODMAN
 def test_its_modules_can_be_imported(on_base: OnBase) -> None:
     full = Image(lab=on_base.lab, reference=on_base.lab.sources.references["full"])
     on_base.lab.run("pull", full.reference)
@@ -79,11 +85,13 @@ def test_its_modules_can_be_imported(on_base: OnBase) -> None:
     assert {"numpy", "pip"} <= {*names} - {*broken}
 
 
+@PODMAN
 def test_the_tests_of_numpy_are_left_out(on_base: OnBase) -> None:
     program = "import numpy, pathlib; print(*pathlib.Path(numpy.__file__).parent.rglob('tests/*.py'))"
     assert Image(lab=on_base.lab, reference=on_base.tag).run("python3", "-c", program).split() == []
 
 
+@ENGINES
 def test_its_configuration(on_base: OnBase) -> None:
     config = on_base.lab.config(on_base.tag)["Config"]
     env = dict(pair.split("=", 1) for pair in config["Env"])

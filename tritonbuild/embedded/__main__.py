@@ -29,7 +29,7 @@ import attrs
 from tritonbuild import dirs, process, threads
 from tritonbuild.embedded import arguments, memory, reports, sbom
 from tritonbuild.embedded.builder import Builder, Built
-from tritonbuild.embedded.request import Request, from_document
+from tritonbuild.embedded.request import SCRATCH, Request, from_document
 from tritonbuild.errors import InvalidInputError, TritonBuildError, one_line
 from tritonbuild.layers.cache import Cache, default_folder
 from tritonbuild.masking import mask_text
@@ -168,6 +168,8 @@ def _request(options: argparse.Namespace) -> Request:
     sources = arguments.pairs(options.source, what="a source")
     if not sources.keys() <= {"full", "base", "min"}:
         raise InvalidInputError(f"unknown source among {', '.join(sources)}", hint="write full=IMAGE or base=IMAGE")
+    if request.base == SCRATCH and sources.keys() - {"full"}:
+        raise InvalidInputError("an image on scratch has no base image to replace", hint="omit the source of the base")
     labels = {**request.labels, **arguments.pairs(options.label, what="a label")}
     return attrs.evolve(
         request,

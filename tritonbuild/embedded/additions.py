@@ -83,7 +83,7 @@ class Context:
             view=full,
             python=python,
             machine=loader.machine,
-            glibc=_glibc(base),
+            glibc=_glibc(base if base.view.layers else loader),
         )
         folder = self.scratch / python.packages
         folder.mkdir(parents=True, exist_ok=True)

@@ -75,7 +75,7 @@ def document(plan: ImagePlan, image: Image) -> bytes:
     from packageurl import PackageURL  # noqa: PLC0415
 
     base, full = plan.base.view, plan.full.view
-    kind, release = _distribution(base)
+    kind, release = _distribution(base if base.layers else full)
     listed: dict[str, Component] = {}
 
     def add(purl: PackageURL, component_type: ComponentType = ComponentType.LIBRARY) -> None:
