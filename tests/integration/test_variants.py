@@ -115,3 +115,16 @@ def test_a_model_that_brings_its_own_library(lab: Lab, made_variants: variants.V
     arguments = ["--model-repository=/more"]
     with services.serve(lab.runner_env, lab.runner, tag, tmp_path / "none", arguments=arguments) as server:
         assert answer(server.url, "mine") == [1.5, 2.5]
+
+
+@pytest.mark.parametrize("lab", ["podman", "buildctl", "embedded"], indirect=True)
+def test_libraries_that_a_backend_opens_by_name(
+    lab: Lab, references: Mapping[str, str], made_variants: variants.Variants, tmp_path: Path
+) -> None:
+    """A bare base has none of them, and the backend does not load without each."""
+    tag = f"tritonbuild-test/variants:opener-{lab.name}"
+    base = lab.sources.references["cpu-min"]
+    lab.build("--image", f"full,{references['acme']}", "--base", base, "--backend", "opener", tag=tag)
+    models = repository(made_variants, tmp_path, "opener")
+    with services.serve(lab.runner_env, lab.runner, tag, models) as server:
+        assert answer(server.url, "opener") == [1.5, 2.5]
