@@ -60,7 +60,10 @@ def subject(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> testing.Subject:
         monkeypatch.setenv(name, value)
     options = {} if lab.archives is None else {"output": f"type=docker,dest={lab.archive}"}
     return testing.Subject(
-        engine=backends.get_backend(lab.engine), base=lab.sources.references["cpu-min"], options=options
+        engine=backends.get_backend(lab.engine),
+        base=lab.sources.references["cpu-min"],
+        options=options,
+        registry=f"{lab.sources.host}/conformance",
     )
 
 
