@@ -4,7 +4,8 @@ Both images run with podman or docker, and the same checks run in each:
 
 - the file names below the chosen folders
 - each library name that occurs in the ELF files of these folders, opened by the loader
-- the import of each top-level module of the packages
+- the import of each top-level module of the standard library and of the packages
+- what the files that Python and the C library read say of types, time zones, services and locales
 - a TLS request by Python to a real server, with an empty environment
 
 A check that fails in full is no fault of the composition and is left out.
@@ -35,19 +36,55 @@ DRIVER: Final = re.compile(r"lib(cuda|cudadebugger|nvcuvid|nvoptix|nvidia-[a-z-]
 """The driver's libraries come from the host."""
 
 MODULES: Final = """
-import json, pkgutil, site, sys
-folders = [path for path in sys.path if path.endswith(("-packages",))]
-print(json.dumps(sorted({module.name for module in pkgutil.iter_modules(folders)})))
+import json, pkgutil, sys
+folders = [path for path in sys.path if path and not path.endswith(".zip")]
+apart = {"antigravity", "this", "test", "__main__"}
+print(json.dumps(sorted({module.name for module in pkgutil.iter_modules(folders)} - apart)))
 """
+"""The top-level modules of the standard library and of all packages, but for those with an effect and for tests."""
 IMPORT: Final = """
-import json, subprocess, sys
+import importlib, json, os, signal, sys
 failed = {}
 for name in sys.argv[1:]:
-    done = subprocess.run([sys.executable, "-c", f"import {name}"], capture_output=True, text=True, timeout=120)
-    if done.returncode:
-        failed[name] = (done.stderr.strip().splitlines() or [str(done.returncode)])[-1]
+    reader, writer = os.pipe()
+    if not os.fork():
+        os.dup2(os.open(os.devnull, os.O_RDWR), 1)
+        signal.alarm(120)
+        try:
+            importlib.import_module(name)
+        except BaseException as error:
+            os.write(writer, f"{type(error).__name__}: {error}".encode()[:1000])
+            os._exit(1)
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, errors="replace") as pipe:
+        message = pipe.read()
+    if os.wait()[1]:
+        failed[name] = message
 print(json.dumps(failed))
 """
+"""Imports each module in a process of its own, so that none is imported because of another."""
+DATA: Final = """
+import curses, json, locale, mimetypes, socket, ssl, zoneinfo
+def answer(function, *arguments):
+    try:
+        return str(function(*arguments))
+    except Exception:
+        return ""
+paths = ssl.get_default_verify_paths()
+print(json.dumps({
+    "the type of a.webp": answer(mimetypes.guess_type, "a.webp"),
+    "time zones": answer(lambda: sorted(zoneinfo.available_timezones())),
+    "the service https": answer(socket.getservbyname, "https"),
+    "the protocol udp": answer(socket.getprotobyname, "udp"),
+    "the locale C.UTF-8": answer(locale.setlocale, locale.LC_ALL, "C.UTF-8"),
+    "the locale en_US.UTF-8": answer(locale.setlocale, locale.LC_ALL, "en_US.UTF-8"),
+    "the terminal xterm-256color": answer(curses.setupterm, "xterm-256color"),
+    "certificates": answer(lambda: len(ssl.create_default_context().get_ca_certs()) > 0),
+    "the default paths of certificates": answer(lambda: (paths.cafile, paths.capath)),
+}))
+"""
+"""Asks for what Python and the C library read in files; an empty text stands for an error."""
 REQUEST: Final = """
 import socket, ssl, sys
 context = ssl.create_default_context()
@@ -90,12 +127,16 @@ class Image:
         return set(self.run("/compare/opens", *names, mount=folder).splitlines())
 
     def modules(self) -> list[str]:
-        """Return the top-level modules of the packages."""
+        """Return the top-level modules."""
         return list(json.loads(self.run(self.python, "-c", MODULES)))
 
     def unimported(self, names: Sequence[str]) -> dict[str, str]:
         """Return the modules that cannot be imported, with the last line of the error."""
         return dict(json.loads(self.run(self.python, "-c", IMPORT, *names)))
+
+    def data(self) -> dict[str, str]:
+        """Return what files of the image answer, by question."""
+        return dict(json.loads(self.run(self.python, "-c", DATA)))
 
     def request(self, port: int) -> str:
         """Return the answer of a TLS server, or the error of the request."""
@@ -173,13 +214,25 @@ def differences(
         tools.mkdir(exist_ok=True)
         lost = other.unopened(names, tools) - one.unopened(names, tools)
         found += [f"library {name} cannot be opened" for name in sorted(lost)]
-    if python:
-        modules = one.modules()
-        broken = one.unimported(modules)
-        lost_modules = other.unimported([name for name in modules if name not in broken])
-        found += [f"import {name}: {error}" for name, error in lost_modules.items()]
-        with tls_server(certificate) as port:
-            assert one.request(port).strip() == ANSWER.decode()
-            if (answer := other.request(port).strip()) != ANSWER.decode():
-                found.append(f"TLS request: {answer}")
+    return [*found, *(python_differences(one, other, certificate) if python else ())]
+
+
+def python_differences(full: Image, composed: Image, certificate: Certificate) -> list[str]:
+    """Return descriptions of everything that Python can do in *full* and not in *composed*.
+
+    Args:
+        full: The full image.
+        composed: The composed image.
+        certificate: The certificate of a server, from an authority that full trusts.
+    """
+    modules = full.modules()
+    broken = full.unimported(modules)
+    lost = composed.unimported([name for name in modules if name not in broken])
+    found = [f"import {name}: {error}" for name, error in lost.items()]
+    answers = composed.data()
+    found += [f"{name}: {answers[name]!r}" for name, answer in full.data().items() if answer not in {"", answers[name]}]
+    with tls_server(certificate) as port:
+        assert full.request(port).strip() == ANSWER.decode()
+        if (answer := composed.request(port).strip()) != ANSWER.decode():
+            found.append(f"TLS request: {answer}")
     return found
