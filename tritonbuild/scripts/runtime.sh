@@ -259,10 +259,11 @@ is_portable() {
     esac
 }
 
+# Tells whether the base has the library $1, or a file at the path of $2 in $folder.
+base_has() { grep -qxF -e "$1" $base/sonames || in_base "$folder/${2##*/}"; }
+
 # Tells whether the library $1 that is found at $2 has to be brought; sets $folder as is_portable does.
-is_lacking() {
-    is_portable "$1" "$2" && ! grep -qxF -e "$1" $base/sonames && ! in_base "$folder/${2##*/}"
-}
+is_lacking() { is_portable "$1" "$2" && ! base_has "$1" "$2"; }
 
 # 1. The server and the components, which are copied whole: the targets of links that lead out of them.
 set -- bin lib "$@"
@@ -449,6 +450,7 @@ cp $work/elf $work/asking
 { cat $work/elf; cat $work/python_files $out.list | opening_python; } > $work/naming
 : > $work/linked
 : > $work/handled
+: > $work/shared
 while [ -s $work/asking ] || [ -s $work/naming ]; do
     ask_loader < $work/asking
     # A file's own name, and the names of libraries that it is linked to, are no names of libraries that it opens.
@@ -475,7 +477,11 @@ while [ -s $work/asking ] || [ -s $work/naming ]; do
     sort -u -o $work/handled $work/handled $work/new
     : > $work/brought
     while IFS=$tab read -r name path; do
-        is_lacking "$name" "$path" || continue
+        is_portable "$name" "$path" || continue
+        if base_has "$name" "$path"; then
+            printf '%s\n' "$path" >> $work/shared
+            continue
+        fi
         printf '%s\n' "$path" >> $work/brought
         bring "$path"
         # Found through the loader's configuration or the environment, not by a run path: configure the base's loader.
@@ -502,9 +508,7 @@ identify() {
     awk '$1 > 16777216' $work/sizes
     awk '$1 <= 16777216' $work/sizes | sed 's/^[^ ]* [^ ]* //' | tr '\n' '\000' | xargs -0 -r cksum 2> /dev/null || true
 }
-while IFS=$tab read -r name path; do
-    if is_portable "$name" "$path" && ! is_lacking "$name" "$path"; then printf '%s\n' "$path"; fi
-done < $work/handled | sort -u | identify > $work/files
+sort -u $work/shared | identify > $work/files
 awk '
     FILENAME == ARGV[1] { same[$0] = 1; next }
     {
