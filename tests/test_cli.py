@@ -405,7 +405,7 @@ dlopen = ["libsndfile.so.1"]
     for name in ("whisper", "python"):
         assert f"\nCOPY --from=full --chown=0:0 /opt/tritonserver/backends/{name} " in out
     assert ' WHISPER_HOME="/opt/whisper"' in out
-    assert "'name=libsndfile.so.1'" in out
+    assert "name=libsndfile.so.1" in out
     code, out, _ = run("components", "--json", TRITONBUILD_CONFIG=str(config))
     assert [one["name"] for one in json.loads(out)["components"] if one["custom"]] == ["whisper"]
     assert run("render", "--backend", "whisper")[0] == 2
