@@ -72,6 +72,18 @@ Python packages stay, and so do those of the base: `min` has TensorRT, `--base s
 Libraries for one architecture: {libraries}. Architectures: {names}.
 """
 
+LIBRARIES: Final = """\
+## Single libraries
+
+`--exclude-library 'libcudnn_adv.so*'` (`exclude_libraries=("libcudnn_adv.so*",)`) leaves out libraries that would be
+brought from the full image, by shell patterns of their names; repeatable. Files in the folders of components and of
+Python packages stay, and so do those of the base. If a file is linked to an excluded library, the build fails, unless
+`--exempt-library` lets the library be missing.
+
+`tritonbuild plan --engine embedded` lists the libraries that are brought because a file names them, to open them at run
+time, each with such a file: candidates for a pattern.
+"""
+
 
 def extras_page() -> str:
     """Return the text of `docs/extras.md`."""
@@ -82,7 +94,7 @@ def extras_page() -> str:
         one.replace(f"sm{name.replace('.', '')}", "smNN") for name in libraries for one in libraries[name]
     )
     names = ARCHITECTURES.format(libraries=", ".join(f"`{one}`" for one in patterns), names=", ".join(libraries))
-    return "\n".join((EXTRAS_HEAD, *tables, names))
+    return "\n".join((EXTRAS_HEAD, *tables, names, LIBRARIES))
 
 
 def extras_section(component: Component) -> str:
