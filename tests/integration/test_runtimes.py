@@ -149,6 +149,7 @@ def with_additions(podman: Lab, tmp_path_factory: pytest.TempPathFactory) -> str
         *("--env", "MONEY=$5 and more", "--label", "com.example.mine=yes", "--user", "triton-server"),
         *("--entrypoint", "/opt/nvidia/nvidia_entrypoint.sh env -u NOTHING", "--fragment", str(folder / "fragment")),
         *("--context", str(folder / "context")),
+        *("--file", f"{folder}/identity=/opt/it's identity", "--file", f"{folder}/mine/real.txt=/etc/mine/"),
         tag=tag,
     )
     return tag
@@ -166,6 +167,8 @@ def test_additions_are_in_the_image(podman: Lab, with_additions: str, tmp_path: 
         assert (backends / "mine/link.txt").readlink() == Path("real.txt")
         assert (files / "var/tmp/who").read_text() == "root\n"
         assert (files / "etc/mine/words").read_text() == "copied\n"
+        assert (files / "etc/mine/real.txt").read_text() == "text\n"
+        assert (files / "opt/it's identity/libtriton_identity.so").is_file()
         assert [path.name for path in (files / MODELS_INSIDE[1:]).iterdir()] == ["scale"]
         home = files / "home/triton-server"
         assert (home.stat().st_uid, home.stat().st_gid) == (1000, 1000)
