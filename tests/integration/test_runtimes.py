@@ -322,6 +322,32 @@ def test_install_serves_with_buildkit(buildkit_outside: Lab, plugin: str, tmp_pa
     serves(buildkit_outside, tag, tmp_path, "repeat")
 
 
+def test_packages_of_the_distribution_are_installed_on_the_base(
+    podman: Lab, outside: list[str], tmp_path: Path
+) -> None:
+    """What they bring is the base's: a library that full has too is not copied."""
+    tag = "tritonbuild-test/apt"
+    podman.run("pull", "--quiet", podman.sources.references["full"])
+    podman.run("pull", "--quiet", podman.sources.references["cpu-min"])
+    command = ("--skip-pull", "--output-name", tag, "--backend", "identity", "--apt", "libb64-0d", "--apt", "tini")
+    done = subprocess.run(
+        [*outside, *podman.command(*command, "--base", podman.sources.references["cpu-min"])],
+        env=podman.environment(),
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-6000:]
+    with podman.unpacked(tag, tmp_path) as files:
+        status = (files / "var/lib/dpkg/status").read_text()
+        for package in ("libb64-0d", "tini"):
+            assert f"\nPackage: {package}\nStatus: install ok installed\n" in f"\n{status}"
+        assert (files / "usr/bin/tini").is_file()
+        assert list((files / "var/lib/apt/lists").iterdir()) == []
+        assert not (files / "tmp/packages.sh").exists()
+
+
 def test_what_no_package_brings_is_named(podman: Lab, outside: list[str], installed_gpu: str) -> None:
     """The replica's identity is linked to a library that full alone has; nothing that is installed brings it."""
     command = podman.command("--skip-pull", "--runtime", "install", "--dcgm", "copy", "--backend", "identity")
