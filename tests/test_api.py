@@ -206,6 +206,9 @@ def test_what_follows_a_build_can_fail(fake_program: FakeProgram) -> None:
 def test_a_size(fake_program: FakeProgram) -> None:
     fake_program("fake", 'if [ "$1" = size ]; then echo 42; exit; fi\n' + WRITES_ID)
     assert build(builder(size_query=("size",))).size == 42
+    packed = Health(ok=True, engine="fake", features=frozenset({"containerd-store"}))
+    result = build(builder(size_query=("size",), health=lambda: packed))
+    assert (result.size, result.packed_size) == (None, 42)
 
 
 def test_a_tag_is_checked_before_anything_runs() -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from tritonbuild import engine as engines
 from tritonbuild import flags
-from tritonbuild.engine import Engine
+from tritonbuild.engine import Engine, Health
 from tritonbuild.errors import BuildFailedError, excerpt
 from tritonbuild.masking import mask
 from tritonbuild.reference import is_digest
@@ -91,8 +91,22 @@ def is_list(engine: Engine, options: Mapping[str, Any]) -> bool:
     return bool(engine.platforms_query) and len(flags.each(flags.canonical(options).get("platform") or ())) > 1
 
 
-def check_platforms(engine: Engine, argv: Sequence[str], options: Mapping[str, Any], env: Mapping[str, str]) -> None:
+def check_platforms(
+    engine: Engine,
+    argv: Sequence[str],
+    options: Mapping[str, Any],
+    env: Mapping[str, str],
+    *,
+    otherwise: Callable[[], None],
+) -> None:
     """Compare the platforms of the list of images that a build made with those that were requested.
+
+    Args:
+        engine: The engine.
+        argv: The command of the build.
+        options: The options of the build.
+        env: Environment variables to add for the engine.
+        otherwise: Called if a platform is missing.
 
     Raises:
         BuildFailedError: A platform is missing.
@@ -108,6 +122,7 @@ def check_platforms(engine: Engine, argv: Sequence[str], options: Mapping[str, A
     names = {_system(str(one)) for one in requested}
     missing = names - {_system(f"{one.get('os')}/{one.get('architecture')}") for one in found}
     if missing:
+        otherwise()
         raise BuildFailedError(
             f"the image that engine {engine.name!r} built lacks the platform {' and '.join(sorted(missing))}",
             argv=mask(argv),
@@ -138,11 +153,14 @@ def destinations(metadata: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(map(str, found)) if isinstance(found, list) else ()
 
 
-def size(engine: Engine, image_id: str, options: Mapping[str, Any], env: Mapping[str, str]) -> int | None:
-    """Return the image's size in the engine's storage, in bytes; None where it is unknown, as of a list of images."""
+def sizes(
+    engine: Engine, image_id: str, options: Mapping[str, Any], env: Mapping[str, str], health: Health
+) -> tuple[int | None, int | None]:
+    """Return the bytes of the image's files and of its packed layers; None where unknown, as of a list of images."""
     asked = engine.size_query and not is_list(engine, options)
     answer = engines.ask(engine, engine.size_query, image_id, options, env) if asked else ""
-    return int(answer) if answer.isascii() and answer.isdigit() else None
+    found = int(answer) if answer.isascii() and answer.isdigit() else None
+    return (None, found) if "containerd-store" in health.features else (found, None)
 
 
 def pushed_digest(

@@ -42,7 +42,8 @@ class BuildResult:
         tags: The names of the image, as they were requested.
         locations: The destinations besides the engine's storage, where the engine reports them: `oci:FOLDER:NAME`,
             `docker-archive:FILE`, `docker://REFERENCE`.
-        size: Bytes of the image in the engine's storage; None where unknown or not requested.
+        size: Bytes of the image's files in the engine's storage; None where unknown or not requested.
+        packed_size: Bytes of its packed layers, which docker reports in place of *size* with containerd's image store.
         engine: The name of the engine that built it.
         version: The version of that engine.
         seconds: The duration of the build without the probe.
@@ -56,6 +57,7 @@ class BuildResult:
     tags: tuple[str, ...]
     locations: tuple[str, ...] = ()
     size: int | None
+    packed_size: int | None = None
     engine: str
     version: str
     seconds: float
@@ -153,23 +155,21 @@ def run(job: Job) -> BuildResult:
         facts = build_outcome.facts(given)
         with runner.logged():
             image_id, digest = build_outcome.identity(engine, argv, given, facts)
-            try:
-                build_outcome.check_platforms(engine, argv, given, runner.env)
-            except BuildFailedError:
-                runner.clean_up()
-                raise
+            build_outcome.check_platforms(engine, argv, given, runner.env, otherwise=runner.clean_up)
         if engine.id_query and (answer := engines.ask(engine, engine.id_query, image_id, given, runner.env)):
             image_id, digest = answer, image_id  # this engine writes the manifest's digest in place of the id
         digest = _follow_up(runner, image_id, scratch, given) or digest
         with runner.logged():
             build_outcome.check_files(engine, argv, given)
         in_storage = digest if engine.id_query else image_id
+        sizes = build_outcome.sizes(engine, in_storage, given, runner.env, health) if job.measure else (None, None)
         return BuildResult(
             image_id=image_id,
             digest=digest,
             tags=job.tags,
             locations=build_outcome.destinations(facts),
-            size=build_outcome.size(engine, in_storage, given, runner.env) if job.measure else None,
+            size=sizes[0],
+            packed_size=sizes[1],
             engine=engine.name,
             version=health.version,
             seconds=time.monotonic() - started,
