@@ -19,6 +19,8 @@ from tritonbuild.wellknown import IGNORE_FILES
 
 _LARGEST: Final = 1 << 20
 """Bytes."""
+_HEAD: Final = 16
+"""Characters of an instruction that are kept to recognize FROM."""
 _REMOTE: Final = re.compile(r"(?:https?://|git@|git://|ssh://)")
 """The beginning of a source of ADD that is not in the build context."""
 _HEREDOC: Final = re.compile(r"""<<-?(["']?)([A-Za-z_][A-Za-z0-9_]*)\1""", re.ASCII)
@@ -51,7 +53,8 @@ def load(path: str | os.PathLike[str] | None) -> str:
         if continued and (not bare or bare.startswith("#")):  # builders skip these lines; an empty one may end it
             after_empty = not bare
             continue
-        instruction = (instruction if continued else "") + line.rstrip().removesuffix("\\")
+        # The first word may be continued too; more than its beginning is not kept.
+        instruction = ((instruction if continued else "") + line.rstrip().removesuffix("\\")).lstrip()[:_HEAD]
         first = {
             text.split(maxsplit=1)[0].upper() for text in (instruction, bare if after_empty else "") if text.strip()
         }
@@ -133,11 +136,10 @@ def _sources(text: str) -> list[str]:
     flags = words[: next((n for n, word in enumerate(words) if not word.startswith("--")), len(words))]
     if any(flag.startswith("--from=") for flag in flags):
         return []
-    for flag in flags:
-        text = text.strip().removeprefix(flag)
+    text = text.split(maxsplit=len(flags))[-1] if len(words) > len(flags) else ""
     try:
         listed = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         listed = None
     if isinstance(listed, list) and all(isinstance(word, str) for word in listed):
         words = listed

@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from tests.fuzz.parsers import PARSERS
-from tests.fuzz.running import run
+from tests.fuzz.running import growth, run
 
 
 def main() -> int:
@@ -20,7 +20,10 @@ def main() -> int:
     for name in given.parsers or PARSERS:
         outcome = run(PARSERS[name], cases=given.cases, seconds=given.seconds, seed=given.seed)
         print(f"{name}: {outcome}", flush=True)
-        failed += bool(outcome.failures)
+        slow = growth(PARSERS[name])
+        for unit, ratio in slow:
+            print(f"{name}: {unit!r} repeated twice as often takes {ratio:.1f} times as long", flush=True)
+        failed += bool(outcome.failures or slow)
     return 1 if failed else 0
 
 

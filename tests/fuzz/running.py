@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 import traceback
+from typing import Final
 
 import attrs
 
@@ -57,6 +59,55 @@ def mutated(sample: bytes, chance: random.Random) -> bytes:
             token = chance.choice(_TOKENS)
             found[start : start + chance.choice((0, len(token)))] = token
     return bytes(found)
+
+
+UNITS: Final = tuple(
+    text.encode()
+    for text in (
+        *("a", "0", " ", "\n", "\0", "/", ":", "@", ",", "=", '"', "'", "\\", "[", "{", "}", "#", "?", "&", ".", "-"),
+        *("a/", "a=", "a,", '"",', '{"":', "[1],", "a:a@", "?a=", "\u00e9"),
+    )
+)
+"""Parts of many languages."""
+
+_REPEATED: Final = 1 << 14
+_AT_ONCE: Final = 0.03
+"""Seconds of the processor's time that no input of that length has to stay below."""
+
+_MOST_GROWTH: Final = 3.0
+_MEASUREMENTS: Final = 4
+
+
+def _seconds(parser: Parser, content: bytes) -> float:
+    """Return the time that the processor spends on *content*, in this process."""
+    began = time.process_time()
+    with contextlib.suppress(*parser.errors):
+        parser.parse(content)
+    return time.process_time() - began
+
+
+def growth(parser: Parser) -> list[tuple[bytes, float]]:
+    """Return the units whose repetition takes more than three times as long when it is twice as long.
+
+    A unit is repeated in the middle and at the end of a sample. Times are those of the processor,
+    so that other programs do not count; the smallest of some measurements is taken.
+    """
+    slow = []
+    for unit in (*UNITS, *parser.units) if parser.is_linear else ():
+        sample = parser.samples[0]
+        for at in (len(sample) // 2, len(sample)):
+            count = max(1, _REPEATED // len(unit))
+            once, twice = (sample[:at] + unit * (count * times) + sample[at:] for times in (1, 2))
+            if _seconds(parser, twice) <= _AT_ONCE:
+                continue
+            ratio = 1e9
+            for _ in range(_MEASUREMENTS):
+                ratio = min(ratio, _seconds(parser, twice) / max(_seconds(parser, once), _AT_ONCE / 10))
+                if ratio <= _MOST_GROWTH:
+                    break
+            else:
+                slow.append((unit, ratio))
+    return slow
 
 
 def run(parser: Parser, *, cases: int, seconds: float, seed: int = 0) -> Outcome:

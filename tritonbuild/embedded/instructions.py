@@ -19,13 +19,15 @@ from tritonbuild.errors import InvalidInputError
 
 KNOWN: Final = ("CMD", "ENTRYPOINT", "ENV", "EXPOSE", "LABEL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR")
 
+# A text can match each of these expressions in one way only, so that they take time in proportion to its length.
+_WORD: Final = r"[^}$]*(?:\$(?!\{)[^}$]*)*"
 _VARIABLE: Final = re.compile(
-    r"\$(?:\{(?P<name>\w+)(?::(?P<sign>[+-])(?P<word>[^}]*))?\}|(?P<bare>[A-Za-z_]\w*))", re.ASCII
+    rf"\$(?:\{{(?P<name>\w+)(?::(?P<sign>[+-])(?P<word>{_WORD}))?\}}|(?P<bare>[A-Za-z_]\w*))", re.ASCII
 )
 """The references that ENV expands: `$NAME`, `${NAME}`, `${NAME:+WORD}`, `${NAME:-WORD}`."""
-_REFERENCE: Final = r"(?a:\$(?:\{\w+(?::[+-][^}]*)?\}|[A-Za-z_]\w*))"
+_REFERENCE: Final = rf"(?a:\$(?:\{{\w+(?::[+-]{_WORD})?\}}|[A-Za-z_]\w*(?!\w)))"
 _PIECE: Final = re.compile(
-    rf"""(?P<blank>\s+)|'(?P<literal>[^']*)'|"(?P<quoted>(?:{_REFERENCE}|\\.|[^"\\])*)"|\\(?P<escaped>.)"""
+    rf"""(?P<blank>\s+)|'(?P<literal>[^']*)'|"(?P<quoted>(?:{_REFERENCE}|(?!{_REFERENCE})\$|\\.|[^"\\$])*)"|\\(?P<escaped>.)"""
     rf"""|(?P<reference>{_REFERENCE})|(?P<plain>[^\s'"])""",
     re.DOTALL,
 )
@@ -33,6 +35,9 @@ _PIECE: Final = re.compile(
 _IN_QUOTES: Final = re.compile(rf"""\\(?P<escaped>["$\\])|(?P<reference>{_REFERENCE})|(?P<plain>.)""", re.DOTALL)
 _PORT: Final = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?", re.ASCII | re.IGNORECASE)
 _HIGHEST_PORT: Final = 65535
+_MOST_PORTS: Final = 4 * _HIGHEST_PORT
+_LONGEST: Final = 1 << 17
+"""Characters of a word: Linux takes no longer argument or variable. References may double a value in each line."""
 _FIELDS: Final = {"STOPSIGNAL": "stop_signal", "USER": "run_as", "WORKDIR": "workdir"}
 """Instruction with one word -> the field of the request that it sets."""
 
@@ -72,7 +77,9 @@ def applied(text: str, request: Request, env: Mapping[str, str]) -> tuple[Reques
     Raises:
         InvalidInputError: An instruction cannot be read.
     """
-    values = dict(env)
+    values, labels = dict(env), dict(request.labels)
+    ports, volumes = [*request.ports], [*request.volumes]
+    changes: dict[str, Any] = {}
     user = ""
     for name, rest in parse(text):
         if not rest:
@@ -80,27 +87,23 @@ def applied(text: str, request: Request, env: Mapping[str, str]) -> tuple[Reques
         if name == "ENV":
             values |= _pairs(name, rest, values)
         elif name == "LABEL":
-            request = attrs.evolve(request, labels={**request.labels, **_pairs(name, rest, values)})
+            labels |= _pairs(name, rest, values)
         elif name in {"CMD", "ENTRYPOINT"}:
             words = _json(rest)
-            change: dict[str, Any] = {name.lower(): ("/bin/sh", "-c", rest) if words is None else words}
-            request = attrs.evolve(request, **change)
+            changes[name.lower()] = ("/bin/sh", "-c", rest) if words is None else words
         elif name == "EXPOSE":
-            ports = [port for word, _ in _words(rest, values) for port in _ports(word)]
-            request = attrs.evolve(request, ports=(*request.ports, *ports))
+            ports += _exposed(rest, values, _MOST_PORTS - len(ports))
         elif name == "VOLUME":
-            volumes = _json(rest) or [word for word, _ in _words(rest, values)]
-            request = attrs.evolve(request, volumes=(*request.volumes, *volumes))
+            volumes += _json(rest) or [word for word, _ in _words(rest, values)]
         else:
             word = _only(name, rest, values)
             if name == "WORKDIR":
-                word = posixpath.normpath(posixpath.join("/", request.workdir, word))
-                request = attrs.evolve(request, workdir_user=user)
+                word = posixpath.normpath(posixpath.join("/", changes.get("workdir", request.workdir), word))
+                changes["workdir_user"] = user
             else:
                 user = word if name == "USER" else user
-            change = {_FIELDS[name]: word}
-            request = attrs.evolve(request, **change)
-    return request, values
+            changes[_FIELDS[name]] = word
+    return attrs.evolve(request, labels=labels, ports=tuple(ports), volumes=tuple(volumes), **changes), values
 
 
 def _json(text: str) -> list[str] | None:
@@ -109,7 +112,7 @@ def _json(text: str) -> list[str] | None:
         return None
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, list) and all(isinstance(word, str) for word in found) else None
 
@@ -117,16 +120,20 @@ def _json(text: str) -> list[str] | None:
 def _words(text: str, env: Mapping[str, str]) -> list[tuple[str, int]]:
     """Return the words of *text*, without their quotes, and the offset of the first `=` in each (-1 without)."""
     found: list[tuple[str, int]] = []
-    word, equals, begun = "", -1, False
+    parts: list[str] = []
+    equals, length = -1, 0
     for kind, piece in _pieces(text, env):
         if kind == "blank":
-            found += [(word, equals)] if begun else []
-            word, equals, begun = "", -1, False
+            found += [("".join(parts), equals)] if parts else []
+            parts, equals, length = [], -1, 0
             continue
         if kind == "plain" and equals < 0 and "=" in piece:
-            equals = len(word) + piece.index("=")
-        word, begun = word + piece, True
-    return [*found, (word, equals)] if begun else found
+            equals = length + piece.index("=")
+        parts.append(piece)
+        length += len(piece)
+        if length > _LONGEST:
+            raise InvalidInputError(f"the fragment has a word of more than {_LONGEST} characters", hint="shorten it")
+    return [*found, ("".join(parts), equals)] if parts else found
 
 
 def _pieces(text: str, env: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -169,6 +176,16 @@ def _pairs(name: str, text: str, env: Mapping[str, str]) -> dict[str, str]:
     if any(equals < 1 for _, equals in words):
         raise InvalidInputError(f"{name} {text} of the fragment is not NAME=VALUE", hint="quote values with blanks")
     return {word[:equals]: word[equals + 1 :] for word, equals in words}
+
+
+def _exposed(text: str, env: Mapping[str, str], most: int) -> list[str]:
+    """Return the ports in the argument of EXPOSE, *most* at most."""
+    found: list[str] = []
+    for word, _ in _words(text, env):
+        found += _ports(word)
+        if len(found) > most:
+            raise InvalidInputError("the fragment exposes too many ports", hint="name each port once")
+    return found
 
 
 def _ports(text: str) -> Iterator[str]:

@@ -165,7 +165,7 @@ def parse(table: Table, texts: Iterable[str], *, engine: str) -> dict[str, objec
         UnknownNameError: If the table lacks an option.
         InvalidInputError: If a key has no value, and its option is not a switch.
     """
-    options: dict[str, object] = {}
+    collected: dict[str, list[object]] = {}
     for written in texts:
         name, equals, rest = written.partition("=")
         name = ALIASES.get(name.replace("-", "_"), name.replace("-", "_"))
@@ -176,8 +176,8 @@ def parse(table: Table, texts: Iterable[str], *, engine: str) -> dict[str, objec
         elif not equals and not _takes(kind, value := True):
             message = f"option {name!r} of engine {engine!r} needs a value: {kind.expects}"
             raise InvalidInputError(message, hint=f"write {name}=VALUE")
-        options[name] = (*each(options[name]), value) if name in options else value
-    return options
+        collected.setdefault(name, []).append(value)
+    return {name: tuple(values) if len(values) > 1 else values[0] for name, values in collected.items()}
 
 
 def _takes(kind: Kind, value: object) -> bool:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 import attrs
 
 from tritonbuild.errors import TritonBuildError
 from tritonbuild.rootfs.view import View
+
+_ID: Final = re.compile(r"[0-9]{1,10}", re.ASCII)
 
 
 def _names(value: Iterable[str]) -> tuple[str, ...]:
@@ -65,15 +68,17 @@ def ids(content: Mapping[str, bytes], user: str) -> tuple[int, int]:
         user: Empty for root.
     """
 
-    def lines(name: str) -> list[list[str]]:
+    def lines(name: str, last: int) -> list[list[str]]:
+        """Return the fields of the lines whose third to *last* fields are numbers; the C library skips the others."""
         text = content.get(f"etc/{name}", b"").decode("utf-8", "surrogateescape")
-        return [line.split(":") for line in text.splitlines() if line.count(":") > 2]  # noqa: PLR2004 - up to the id
+        found = (line.split(":") for line in text.splitlines())
+        return [line for line in found if len(line) > last and all(map(_ID.fullmatch, line[2:last]))]
 
     name, _, group = user.partition(":")
-    account = next((line for line in lines("passwd") if name in {line[0], line[2]}), [])
-    uid = name if name.isdecimal() else (account[2] if account else "0")
-    named = next((line[2] for line in lines("group") if group == line[0]), "0")
-    gid = (group if group.isdecimal() else named) if group else (account[3] if account else "0")
+    account = next((line for line in lines("passwd", 4) if name in {line[0], line[2]}), [])
+    uid = name if _ID.fullmatch(name) else (account[2] if account else "0")
+    named = next((line[2] for line in lines("group", 3) if group == line[0]), "0")
+    gid = (group if _ID.fullmatch(group) else named) if group else (account[3] if account else "0")
     return int(uid), int(gid)
 
 

@@ -77,12 +77,18 @@ def folders(view: View, machine: int, extra: Mapping[str, bytes] | None = None) 
         machine: The processor's number in ELF.
         extra: Additional configuration files, by path without leading slash.
     """
-    configured = _configured(view, extra or {}, CONFIGURATION, _MOST_INCLUDES)
+    configured = _configured(view, extra or {}, CONFIGURATION, _MOST_INCLUDES, set())
     return tuple(dict.fromkeys([*configured, *standard_folders(view, machine)]))
 
 
-def _configured(view: View, extra: Mapping[str, bytes], path: str, depth: int) -> Iterator[str]:
-    """Yield the folders that the configuration file *path* names, in the files it includes too."""
+def _configured(view: View, extra: Mapping[str, bytes], path: str, depth: int, seen: set[str]) -> Iterator[str]:
+    """Yield the folders that the configuration file *path* names, in the files it includes too.
+
+    A file in *seen* was read before: only the first time that a folder is named counts.
+    """
+    if path in seen:
+        return
+    seen.add(path)
     content = extra.get(path) or view.content(path) or b""
     for raw in content.decode("utf-8", "surrogateescape").split("\n"):
         line = raw.partition("#")[0].strip()
@@ -92,7 +98,7 @@ def _configured(view: View, extra: Mapping[str, bytes], path: str, depth: int) -
             yield from (name for name in names if name.startswith("/"))
         elif directive[1] == "include" and depth:
             for found in _included(view, extra, posixpath.dirname(path), directive[2]):
-                yield from _configured(view, extra, found, depth - 1)
+                yield from _configured(view, extra, found, depth - 1, seen)
 
 
 def _included(view: View, extra: Mapping[str, bytes], folder: str, patterns: str) -> Iterator[str]:
