@@ -84,7 +84,7 @@ def _index(content: bytes) -> object:
     return documents.index_entries(documents.parse(content, "the index"))
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class _Image:
     """The origin of an image with this manifest and configuration."""
 

@@ -122,7 +122,8 @@ ERRORS: Final = b'{"errors":[{"code":"DENIED","message":"no \xc3\xa9","detail":{
 TOKEN: Final = b'{"token":"abc","access_token":"abc","expires_in":300,"issued_at":"2024-01-01T00:00:00Z"}'
 LOCATION: Final = b"https://user@r.example:5000/v2/a/blobs/uploads/x?state=%3D#y"
 ANSWER: Final = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.oci.image.manifest.v1+json\r\nContent-Length: "
+    b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
+    b"Content-Type: application/vnd.oci.image.manifest.v1+json\r\nContent-Length: "
     + str(len(MANIFEST)).encode()
     + b"\r\nDocker-Content-Digest: sha256:"
     + ZEROS.encode()
