@@ -25,6 +25,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("24.10-cpu-onnxruntime", {"backends": ("onnxruntime",), "enable_gpu": False}),
     ("24.10-gpu-pytorch-headers", {"backends": ("pytorch",), "repoagents": ("checksum",), "features": ("headers",)}),
     ("22.01-gpu-identity", {"backends": ("identity",), "container_version": "22.01"}),
+    ("24.10-gpu-python-on-scratch", {"backends": ("python",), "base": "scratch", "user": "triton-server"}),
     ("26.08-gpu-python", {"backends": ("python",), "container_version": "26.08"}),
     (
         "24.10-own-images",
