@@ -62,7 +62,7 @@ def test_inputs_that_were_found(name: str) -> None:
 
 def test_a_slow_parser_is_found() -> None:
     def slow(content: bytes) -> None:
-        for start in range(len(content) if content[:1] == b"{" else 0):
-            content.rfind(b"xy", start)
+        for start in range(0, len(content) if content[:1] == b"{" else 0, 4):
+            content[start:].count(b"x")
 
     assert growth(Parser(parse=slow, samples=(b"",), units=()))
