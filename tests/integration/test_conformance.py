@@ -100,14 +100,14 @@ def test_a_stopped_build_leaves_no_container_mount_or_file(
         services.programs.run(["buildah", "rm", mine])
 
 
-@only("buildx", "nerdctl")
+@only("buildx")
 def test_both_forms_of_a_containerfile_build_the_same_files(lab: Lab, tmp_path: Path) -> None:
     """The form with heredocs, which a build with such an engine takes, and the one for any builder."""
     tags = [f"tritonbuild-test/{lab.name}:{form}" for form in ("readable", "universal")]
     for number, name in enumerate(("readable", "universal", "context")):
         (tmp_path / name).mkdir()
         (tmp_path / f"files-{number}").mkdir()
-    words = ("--backend", "identity", "--backend", "python")
+    words = ("--backend", "identity")
     lab.build("--work-dir", str(tmp_path / "readable"), *words, tag=tags[0])
     assert "<<'EOF-" in (tmp_path / "readable/Dockerfile.compose").read_text()
     done = lab.tritonbuild("--dry-run", "--work-dir", str(tmp_path / "universal"), *words)
