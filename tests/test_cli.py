@@ -267,7 +267,9 @@ def test_an_interrupt_ends_everything(
     fake_program: FakeProgram, number: signal.Signals, ignored: tuple[signal.Signals, ...], tmp_path: Path
 ) -> None:
     marker = services.a_day()
-    fake_program("podman", f'if [ "$2" = version ]; then echo 4.3.1; exit; fi; sleep {marker}; exit 0')
+    fake_program(
+        "podman", f'case "$1 $2" in *" version") echo 4.3.1; exit ;; info*) exit 1 ;; esac; sleep {marker}; exit 0'
+    )
     argv = [sys.executable, "-m", "tritonbuild", "--engine", "podman", "--backend", "python", "-q"]
     env = {**os.environ, "TMPDIR": str(tmp_path)}
     with services.running(argv, ignored=ignored, env=env) as process:

@@ -74,9 +74,9 @@ class Engine:
         follow_up: Takes the image id, *scratch* (a private folder) and the options as keywords; yields the commands
             (argv after the global flags) that remain after the build: a push, a save to an archive. Each
             is run before the next is requested. It may write the manifest's digest to the file `digest` in *scratch*.
-        clean_up: Takes a function that runs a command (its words after the global flags) and returns its output, and
-            the options as keywords; removes what a build that did not end with success left in the engine's storage,
-            and returns a remark if something may remain.
+        clean_up: Takes a function that runs a command and returns its output (it takes the words after the global
+            flags, and *timeout* in seconds), and the options as keywords; removes what a build that did not end with
+            success left in the engine's storage, and returns a remark if something may remain.
         temporary: The folder for the engine's temporary files if TMPDIR is not set, where it may leave some of a build
             that is stopped; each build gets a folder of its own in it. Empty for an engine that leaves none.
         files: Takes the options as a mapping; returns the files and folders that exist after a build.
@@ -174,10 +174,12 @@ def ask(engine: Engine, query: Sequence[str], image: str, options: Mapping[str, 
     return output(engine, [*query, image], options, env) if image else ""
 
 
-def output(engine: Engine, words: Sequence[str], options: Mapping[str, Any], env: Mapping[str, str]) -> str:
-    """Return the output of one of the engine's commands; empty if it fails."""
+def output(
+    engine: Engine, words: Sequence[str], options: Mapping[str, Any], env: Mapping[str, str], *, timeout: float = 30
+) -> str:
+    """Return the output of one of the engine's commands; empty if it fails or takes more than *timeout* seconds."""
     try:
-        answer = process.capture(engine.command(words, options), timeout=30, env=env)
+        answer = process.capture(engine.command(words, options), timeout=timeout, env=env)
     except OSError:
         return ""
     return answer.output.strip() if answer.ok else ""

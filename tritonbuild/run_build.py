@@ -236,7 +236,9 @@ class _Runner:
         engine = self.job.engine
         if engine.clean_up is None:
             return
-        remark = engine.clean_up(lambda words: engines.output(engine, words, self.options, self.env), **self.options)
+        remark = engine.clean_up(
+            lambda words, **limit: engines.output(engine, words, self.options, self.env, **limit), **self.options
+        )
         if remark and self.job.echo is not None:
             with contextlib.suppress(OSError):
                 os.write(self.job.echo, f"tritonbuild: {remark}\n".encode())

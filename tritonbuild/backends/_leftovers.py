@@ -30,18 +30,19 @@ def containers(storage: Path, context_path: str) -> Iterator[str]:
                 yield record.parent.parent.name
 
 
-def remove(ask: Callable[[Sequence[str]], str], query: Sequence[str], *keys: str, **options: Any) -> str:
+def remove(ask: Callable[..., str], query: Sequence[str], *keys: str, **options: Any) -> str:
     """Remove the working containers that a build left; return a remark if the build may go on.
 
     Args:
-        ask: Runs a command of the engine and returns its output.
+        ask: Runs a command of the engine, at most *timeout* seconds, and returns its output.
         query: The command that prints the engine's state as JSON.
         keys: The keys that lead to the storage's folder in it.
         options: The options of the build.
     """
     state: Any = {}
     with contextlib.suppress(ValueError):
-        state = json.loads(ask(query))
+        # An engine that does not answer in this time would keep a user who has interrupted the build.
+        state = json.loads(ask(query, timeout=10))
     if _at(state, "host", "serviceIsRemote") is True:
         return "the service of podman may go on with the build: podman ps --all --external lists its containers"
     folder = _at(state, *keys)

@@ -150,7 +150,7 @@ def follow_up(image_id: str, *, scratch: Path, engine: str = NAME, **options: An
     yield from _containers.pushes(image_id, scratch=scratch, tokens=tokens, options=options, engine=engine)
 
 
-def clean_up(ask: Callable[[Sequence[str]], str], **options: Any) -> str:
+def clean_up(ask: Callable[..., str], **options: Any) -> str:
     """Remove the working containers that a build left; return a remark if it may go on."""
     return _leftovers.remove(ask, ("info",), "store", "GraphRoot", **options)
 

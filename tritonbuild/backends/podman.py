@@ -142,12 +142,12 @@ def follow_up(image_id: str, *, scratch: Path, engine: str = NAME, **options: An
     yield from _containers.pushes(image_id, scratch=scratch, tokens=tokens, options=options, engine=engine)
 
 
-def clean_up(ask: Callable[[Sequence[str]], str], **options: Any) -> str:
+def clean_up(ask: Callable[..., str], **options: Any) -> str:
     """Remove the working containers and the list of images that a build left; return a remark if it may go on."""
     if _lists.has_several_platforms(options) and (name := _lists.own_name(options)) == options["manifest"]:
-        ask(["manifest", "rm", name])
+        ask(["manifest", "rm", name], timeout=10)
     return _leftovers.remove(
-        lambda words: ask([*words[:1], "--force", *words[1:]] if words[0] == "rm" else words),
+        lambda words, **more: ask([*words[:1], "--force", *words[1:]] if words[0] == "rm" else words, **more),
         ("info", "--format", "json"),
         *("store", "graphRoot"),
         **options,
