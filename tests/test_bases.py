@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,10 @@ def test_the_variables_on_scratch_refer_to_nothing() -> None:
 
 def test_the_check_on_scratch_gets_the_library_path() -> None:
     text = containerfile(compose(base="scratch", backends=("pytorch",), exempt_libraries=("libfoo*",)))
-    assert f"&& /bin/sh /tmp/check.sh 'root=/tritonbuild/root' 'path={LIBRARY_PATH}' 'exempt=libfoo*'\n" in text
+    (arguments,) = re.findall(r"^    && /bin/sh /tmp/check\.sh (.+)$", text, re.MULTILINE)
+    search, *others = shlex.split(arguments)
+    assert search == "search=/opt/tritonserver/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    assert others == ["root=/tritonbuild/root", f"path={LIBRARY_PATH}", "exempt=libfoo*"]
 
 
 def test_the_server_is_the_entry_point_on_scratch() -> None:

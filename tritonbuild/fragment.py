@@ -186,7 +186,7 @@ def _children(folder: Path, name: str) -> list[Path]:
     """Return the entries of *folder* that *name*, a name or a pattern, stands for."""
     if not folder.is_dir():
         return []
-    if (folder / name).exists():
+    if os.path.exists(folder / name):  # noqa: PTH110 - Path.exists raises an error for a name that is too long
         return [folder / name]
     pattern = _pattern(name)
     return sorted(entry for entry in folder.iterdir() if fnmatch.fnmatchcase(entry.name, pattern))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -332,10 +331,14 @@ def test_memory_does_not_grow_with_a_layer(bench: Bench, tmp_path: Path) -> None
         tiny.request(f"{place}:{tiny.FULL}", f"{place}:{tiny.BASE}", "a"),
         components=[RequestedComponent(title="backend big", folder=f"{SERVER}/backends/big")],
     )
-    done = bench.run(request, layout_option(tmp_path / "out"))
-    assert done.code == 0, done.err
-    measured = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 10
-    assert measured < 300, f"{measured} MiB"
+    # The system counts the largest of all children: of a process that has only this one.
+    program = "import resource, subprocess, sys; code = subprocess.run(sys.argv[1:], timeout=300).returncode; "
+    program += "print(code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 10)"
+    argv = bench.argv(request, layout_option(tmp_path / "out"))
+    done = subprocess.run([sys.executable, "-c", program, *argv], capture_output=True, text=True, check=True)
+    code, measured = done.stdout.split()[-2:]
+    assert code == "0", done.stderr
+    assert int(measured) < 300, f"{measured} MiB"
 
 
 def test_a_server_without_components(bench: Bench, tmp_path: Path) -> None:
