@@ -88,7 +88,7 @@ def check_files(engine: Engine, argv: Sequence[str], options: Mapping[str, Any])
 
 def is_list(engine: Engine, options: Mapping[str, Any]) -> bool:
     """Return whether the result is a list of images in the engine's storage."""
-    return bool(engine.platforms_query) and len(flags.each(flags.canonical(options).get("platform") or ())) > 1
+    return bool(engine.platforms_query) and flags.has_several_platforms(options)
 
 
 def check_platforms(

@@ -71,16 +71,19 @@ _DEFAULTS: Final = {"XDG_CACHE_HOME": ".cache", "XDG_STATE_HOME": ".local/state"
 
 def _base(variable: str, default: str) -> Path:
     """Return the base directory that *variable* names; a relative path there is ignored, as the specification says."""
-    named = Path(os.environ.get(variable) or "")
-    if named.is_absolute():
+    if named := _given(variable):
         return named
     folder = home() / default
     return folder if variable not in _DEFAULTS or is_writable(folder) else _substitute() / default
 
 
-def _named(variable: str, default: str) -> Path | None:
+def _given(variable: str) -> Path | None:
     named = Path(os.environ.get(variable) or "")
-    if named.is_absolute():
+    return named if named.is_absolute() else None
+
+
+def _named(variable: str, default: str) -> Path | None:
+    if named := _given(variable):
         return named
     try:
         return Path.home() / default

@@ -38,6 +38,19 @@ def excerpt(text: str, *, width: int = 300) -> str:
     return f"{text[:head]} ... {text[head + 5 - width :]}"
 
 
+def reason_of(error: OSError) -> str:
+    """Return the reason of an error of the system, with the file that it names."""
+    return f"{error.strerror}: {error.filename}" if error.filename else str(error)
+
+
+def origin_of(error: BaseException) -> str:
+    """Return ` in MODULE, line LINE` for the function in which *error* was raised; empty if it was not raised."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f" in {trace.tb_frame.f_globals.get('__name__', '?')}, line {trace.tb_lineno}" if trace else ""
+
+
 class TritonBuildError(Exception):
     """Something failed. The base of all errors here."""
 

@@ -52,6 +52,9 @@ class ExcusedLibrary:
     file: str
     reason: str
 
+    def __str__(self) -> str:
+        return f"{self.file} needs {self.name}, {self.reason}"
+
 
 @attrs.frozen(kw_only=True)
 class PlannedPart:

@@ -19,7 +19,7 @@ for token; do case $token in --secret=*) mark=${{token#--secret=}} ;; esac; done
 mkdir -p '{storage}/overlay-containers/ours/userdata' "$TMPDIR/buildah1"
 echo "{{\\"Secrets\\": [\\"$mark\\"]}}" > '{storage}/overlay-containers/ours/userdata/buildah.json'
 """
-"""What podman and buildah write when a build begins."""
+"""Shell commands that write the files which podman and buildah write when a build begins."""
 
 INFO: Final = {
     "podman": '{{"host": {{"serviceIsRemote": {remote}}}, "store": {{"graphRoot": "{storage}"}}}}',

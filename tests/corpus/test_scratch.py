@@ -32,7 +32,7 @@ class OnScratch:
 
     def compose(self, *arguments: str) -> None:
         """Run the scripts up to the check."""
-        for script, words in (("base.sh", ("accounts",)), ("scratch.sh", ())):
+        for script, words in (("scratch.sh", ()), ("base.sh", ("accounts",))):
             done = run(self.full, script, *words, env={})
             assert done.returncode == 0, done.stderr
         listed = self.full / "tritonbuild"

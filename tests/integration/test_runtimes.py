@@ -325,7 +325,7 @@ def test_install_serves_with_buildkit(buildkit_outside: Lab, plugin: str, tmp_pa
 def test_packages_of_the_distribution_are_installed_on_the_base(
     podman: Lab, outside: list[str], tmp_path: Path
 ) -> None:
-    """What they bring is the base's: a library that full has too is not copied."""
+    """Their files count as the base's: a library that full has too is not copied."""
     tag = "tritonbuild-test/apt"
     podman.run("pull", "--quiet", podman.sources.references["full"])
     podman.run("pull", "--quiet", podman.sources.references["cpu-min"])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tritonbuild import flags
-from tritonbuild.backends import _lists, _options
+from tritonbuild.backends import _options
 from tritonbuild.backends._options import Output, cannot
 from tritonbuild.errors import InvalidInputError
 from tritonbuild.masking import csv_items
@@ -164,7 +164,7 @@ def build_options(options: dict[str, Any], *, engine: str) -> dict[str, Any]:
     """
     destination, given = _options.stored(flags.canonical(options), engine=engine)
     _options.validate(given, "metadata_file", "progress", engine=engine)
-    if _lists.has_several_platforms(given):
+    if flags.has_several_platforms(given):
         for output in destination.outputs:
             if output.type != "oci":
                 raise cannot(f"output type={output.type} of several platforms", engine=engine)

@@ -12,14 +12,9 @@ from tritonbuild.backends import _leftovers, _options
 from tritonbuild.reference import parse_reference
 
 
-def has_several_platforms(options: Mapping[str, Any]) -> bool:
-    """Return whether a build is for several platforms, so that its result is a list of images."""
-    return len(flags.each(flags.canonical(options).get("platform") or ())) > 1
-
-
 def named(options: dict[str, Any]) -> dict[str, Any]:
     """Return the options of a build with a name for the list of its images, which no other build has."""
-    if not has_several_platforms(options) or options.get("manifest"):
+    if not flags.has_several_platforms(options) or options.get("manifest"):
         return options
     return {**options, "manifest": own_name(options)}
 

@@ -17,7 +17,7 @@ from attrs import evolve
 
 from tritonbuild import flags
 from tritonbuild.atomic import replacing
-from tritonbuild.backends import _containers, _leftovers, _lists, _options
+from tritonbuild.backends import _containers, _leftovers, _options
 from tritonbuild.backends._options import cannot
 from tritonbuild.backends._probe import ask, at_once, json_object, require_space, require_version
 from tritonbuild.engine import Engine, Health
@@ -127,7 +127,7 @@ def adapt(health: Health, *, engine: str = NAME, **options: Any) -> dict[str, An
 
 def construct_build_args(*, engine: str = NAME, context_path: str = ".", **options: Any) -> list[str]:
     """Return the tokens that follow `buildah build`; by default layers are kept for later builds."""
-    if _lists.has_several_platforms(options):  # the manifest push of 1.28 pushes nothing, and ends with success
+    if flags.has_several_platforms(options):  # the manifest push of 1.28 pushes nothing, and ends with success
         raise cannot("several platforms", engine=engine)
     given = {"layers": True, **_containers.build_options(options, engine=engine)}
     for output in _containers.archives(options, engine=engine)[0]:

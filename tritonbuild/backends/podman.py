@@ -130,7 +130,7 @@ def construct_build_args(*, engine: str = NAME, context_path: str = ".", **optio
 def follow_up(image_id: str, *, scratch: Path, engine: str = NAME, **options: Any) -> Iterator[list[str]]:
     """Yield the commands that save the image and push it."""
     tokens = _containers.account(OPTIONS, options, engine=engine)
-    if _lists.has_several_platforms(options):
+    if flags.has_several_platforms(options):
         yield from _lists.finish(scratch=scratch, tokens=tokens, options=options, engine=engine)
         return
     outputs, tags = _containers.archives(options, engine=engine)
@@ -144,7 +144,7 @@ def follow_up(image_id: str, *, scratch: Path, engine: str = NAME, **options: An
 
 def clean_up(ask: Callable[..., str], **options: Any) -> str:
     """Remove the working containers and the list of images that a build left; return a remark if it may go on."""
-    if _lists.has_several_platforms(options) and (name := _lists.own_name(options)) == options["manifest"]:
+    if flags.has_several_platforms(options) and (name := _lists.own_name(options)) == options["manifest"]:
         ask(["manifest", "rm", name], timeout=10)
     return _leftovers.remove(
         lambda words, **more: ask([*words[:1], "--force", *words[1:]] if words[0] == "rm" else words, **more),

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-import attrs
-
 from tritonbuild.catalog import user_extras
+from tritonbuild.catalog.forms import LIBRARIES, Form, check_list, like, wrong
 from tritonbuild.catalog.names import ARCHITECTURES, check_kind, is_name, is_release
 from tritonbuild.catalog.tables import Row, load_table
 from tritonbuild.errors import InvalidInputError, UnknownNameError
@@ -17,35 +15,23 @@ from tritonbuild.wellknown import COMPONENT_FOLDERS, SERVER, VARIABLE
 _SEGMENT = r"(?!\.\.?(?:/|$))[A-Za-z0-9._+-]+"
 
 
-def _like(pattern: str) -> Callable[[str], bool]:
-    return lambda text: re.fullmatch(pattern, text) is not None
-
-
-@attrs.frozen
-class _Form:
-    """The form of a key's value: its description for messages, and the check of one text."""
-
-    expected: str
-    matches: Callable[[str], bool]
-
-
-_LISTS: Final[Mapping[str, _Form]] = {
-    "aliases": _Form("component names", is_name),
-    "apt": _Form("names of distribution packages", _like(r"[a-z0-9][a-z0-9+.-]+(?:=[A-Za-z0-9.+:~-]+)?")),
-    "dlopen": _Form("names of libraries", _like(r"[A-Za-z0-9_*?][A-Za-z0-9._+*?-]*")),
-    "images": _Form("names of image variants", is_name),
-    "notes": _Form("lines of text", str.isprintable),
-    "pip": _Form("pip requirements", _like(r"[A-Za-z0-9][\x20-\x7e]*")),
-    "platforms": _Form(f"platforms: {', '.join(ARCHITECTURES)}", ARCHITECTURES.__contains__),
-    "requires": _Form("names of Triton backends", is_name),
+_LISTS: Final[Mapping[str, Form]] = {
+    "aliases": Form("component names", is_name),
+    "apt": Form("names of distribution packages", like(r"[a-z0-9][a-z0-9+.-]+(?:=[A-Za-z0-9.+:~-]+)?")),
+    "dlopen": LIBRARIES,
+    "images": Form("names of image variants", is_name),
+    "notes": Form("lines of text", str.isprintable),
+    "pip": Form("pip requirements", like(r"[A-Za-z0-9][\x20-\x7e]*")),
+    "platforms": Form(f"platforms: {', '.join(ARCHITECTURES)}", ARCHITECTURES.__contains__),
+    "requires": Form("names of Triton backends", is_name),
 }
-_TEXTS: Final[Mapping[str, _Form]] = {
-    "description": _Form("a line of text", str.isprintable),
-    "directory": _Form(f"a path below {SERVER}", _like(rf"{_SEGMENT}(?:/{_SEGMENT})*")),
-    "from": _Form("a release, YY.MM", is_release),
-    "name": _Form("a component name", is_name),
-    "to": _Form("a release, YY.MM", is_release),
-    "version": _Form("a line of text", str.isprintable),
+_TEXTS: Final[Mapping[str, Form]] = {
+    "description": Form("a line of text", str.isprintable),
+    "directory": Form(f"a path below {SERVER}", like(rf"{_SEGMENT}(?:/{_SEGMENT})*")),
+    "from": Form("a release, YY.MM", is_release),
+    "name": Form("a component name", is_name),
+    "to": Form("a release, YY.MM", is_release),
+    "version": Form("a line of text", str.isprintable),
 }
 _SWITCHES: Final = ("cpu", "gpu", "replace")
 KEYS: Final = tuple(sorted([*_LISTS, *_TEXTS, *_SWITCHES, "env", "extras", "kind"]))
@@ -114,7 +100,7 @@ def _check(title: str, entry: Mapping[str, Any]) -> None:
         raise InvalidInputError(f"{title} has no name", hint='give it one: name = "..."')
     for key, value in entry.items():
         if key in _LISTS:
-            _check_list(title, key, value)
+            check_list(title, key, value, _LISTS[key])
         elif key == "env":
             _check_env(title, value)
         elif key != "extras":
@@ -130,29 +116,16 @@ def _check_one(title: str, key: str, value: object) -> None:
         check_kind(str(value))
     elif key in _SWITCHES:
         if not isinstance(value, bool):
-            raise _wrong(title, key, value, "true or false")
+            raise wrong(title, key, value, "true or false")
     elif not (isinstance(value, str) and _TEXTS[key].matches(value)):
-        raise _wrong(title, key, value, _TEXTS[key].expected)
-
-
-def _check_list(title: str, key: str, value: object) -> None:
-    form = _LISTS[key]
-    if not isinstance(value, (list, tuple)):
-        raise _wrong(title, key, value, f"a list of {form.expected}")
-    for text in value:
-        if not (isinstance(text, str) and form.matches(text)):
-            raise _wrong(title, key, text, f"a list of {form.expected}")
+        raise wrong(title, key, value, _TEXTS[key].expected)
 
 
 def _check_env(title: str, value: object) -> None:
     expected = "a table of variables, each with a line of text"
     if not isinstance(value, Mapping):
-        raise _wrong(title, "env", value, expected)
-    is_variable = _like(VARIABLE)
+        raise wrong(title, "env", value, expected)
+    is_variable = like(VARIABLE)
     for name, text in value.items():
         if not (isinstance(name, str) and is_variable(name) and isinstance(text, str) and text.isprintable()):
-            raise _wrong(title, "env", {name: text}, expected)
-
-
-def _wrong(title: str, key: str, value: object, expected: str) -> InvalidInputError:
-    return InvalidInputError(f"{title}: {key} cannot be {value!r}", hint=f"{key} takes {expected}")
+            raise wrong(title, "env", {name: text}, expected)

@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Final, NoReturn
 
 from tritonbuild.cli import arguments, output
-from tritonbuild.errors import BuildFailedError, TritonBuildError, excerpt, one_line
+from tritonbuild.errors import BuildFailedError, TritonBuildError, excerpt, one_line, origin_of, reason_of
 from tritonbuild.masking import mask_text
 
 INTERRUPTED: Final = 130
@@ -51,7 +51,7 @@ def _run(argv: Sequence[str]) -> int:  # noqa: PLR0911 - one for each kind of er
     except BrokenPipeError:
         raise
     except OSError as error:
-        return _show(TritonBuildError(f"{error.strerror}: {error.filename}" if error.filename else str(error)))
+        return _show(TritonBuildError(reason_of(error)))
     except SystemExit as error:
         return _show(TritonBuildError(f"a plug-in or library ended the program with {error.code!r}"))
     except Exception as error:  # noqa: BLE001 - the last catch: a traceback helps no user
@@ -69,13 +69,10 @@ def _run(argv: Sequence[str]) -> int:  # noqa: PLR0911 - one for each kind of er
 
 
 def _unexpected(error: Exception) -> TritonBuildError:
-    """Return an error that names the function in which *error* was raised."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    where = f" in {trace.tb_frame.f_globals.get('__name__', '?')}, line {trace.tb_lineno}" if trace else ""
+    """Return the error for a defect; it names the function in which *error* was raised."""
     return TritonBuildError(
-        f"unexpected {type(error).__name__}{where}: {error}", hint="this is a defect of tritonbuild; please report it"
+        f"unexpected {type(error).__name__}{origin_of(error)}: {error}",
+        hint="this is a defect of tritonbuild; please report it",
     )
 
 

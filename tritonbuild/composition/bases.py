@@ -25,7 +25,7 @@ GPU_VARIABLES: Final[Mapping[str, str]] = {
 """Variables that make the container runtime provide GPUs and the driver. NVIDIA's images have them, others do not."""
 
 SEARCH_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""The PATH on scratch, behind the server's folder: that of Ubuntu's images."""
+"""The PATH of Ubuntu's images: every base has its entries, and scratch gets them behind the server's folder."""
 
 SERVER_PROGRAM: Final = f"{SERVER}/bin/tritonserver"
 """The entry point on scratch, where no shell is for the release's script."""

@@ -39,10 +39,6 @@ _TENSORFLOW: Final = frozenset({"tensorflow", "tensorflow1", "tensorflow2"})
 """The backends whose variables compose.py gives to every image."""
 _DALI_PACKAGES: Final = f"{SERVER}/backends/dali/wheel/dali:$PYTHONPATH"
 """The dali backend's Python packages; compose.py sets this from 24.05 on alone."""
-_DISTRIBUTION: Final = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
-"""The entries of the PATH that every base has."""
-
-
 EXTRAS_LABEL: Final = "tritonbuild.extras"
 """The label with the components of which extras are chosen: `onnxruntime[cuda] pytorch[core]`."""
 GPU_ARCH_LABEL: Final = "tritonbuild.gpu-arch"
@@ -149,8 +145,8 @@ class Selection:
         if "dali" in names:
             env.setdefault("PYTHONPATH", _DALI_PACKAGES)
         if self.composition.enable_gpu and self.composition.base:
-            own = "{value}" if self.on_scratch else "${{{name}:-{value}}}"
-            env |= {name: own.format(name=name, value=value) for name, value in GPU_VARIABLES.items()}
+            form = "{value}" if self.on_scratch else "${{{name}:-{value}}}"
+            env |= {name: form.format(name=name, value=value) for name, value in GPU_VARIABLES.items()}
         if self.on_scratch:
             return {
                 name: _ended(name, value, f":{SEARCH_PATH}" if name == "PATH" else "") for name, value in env.items()
@@ -215,7 +211,7 @@ def _own_entries(path: str) -> list[str]:
 
     Such an entry before the distribution's leads to another Python: a virtual environment, or one in `/opt/conda/bin`.
     """
-    before = itertools.takewhile(lambda entry: entry not in _DISTRIBUTION, path.split(":"))
+    before = itertools.takewhile(lambda entry: entry not in SEARCH_PATH.split(":"), path.split(":"))
     return [entry for entry in before if entry.startswith("/") and not entry.startswith(("/usr/", f"{SERVER}/"))]
 
 

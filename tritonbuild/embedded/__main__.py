@@ -30,7 +30,7 @@ from tritonbuild import dirs, process, threads
 from tritonbuild.embedded import arguments, memory, reports, sbom
 from tritonbuild.embedded.builder import Builder, Built
 from tritonbuild.embedded.request import SCRATCH, Request, from_document
-from tritonbuild.errors import InvalidInputError, TritonBuildError, one_line
+from tritonbuild.errors import InvalidInputError, TritonBuildError, one_line, reason_of
 from tritonbuild.layers.cache import Cache, default_folder
 from tritonbuild.masking import mask_text
 from tritonbuild.oci.archives import ArchiveTarget
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except TritonBuildError as error:
         return reports.show(error)
     except OSError as error:
-        return reports.show(TritonBuildError(f"{error.strerror}: {error.filename}" if error.filename else str(error)))
+        return reports.show(TritonBuildError(reason_of(error)))
     except KeyboardInterrupt:
         # The signal may have come before the context of a new folder was entered.
         remove_unfinished()

@@ -11,14 +11,13 @@ import re
 from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Final
 
-import attrs
-
 from tritonbuild.embedded.libraries import OF_THE_BASE, OF_THE_DRIVER, is_library, matches
 from tritonbuild.embedded.runtime import SERVER_PATH
 from tritonbuild.errors import BuildFailedError
 from tritonbuild.layers.entry import FILE, FOLDER
 from tritonbuild.layers.items import Item
 from tritonbuild.optional_parts import AbsentLibraries
+from tritonbuild.planned import ExcusedLibrary
 from tritonbuild.rootfs import interpreter
 from tritonbuild.rootfs.interpreter import Interpreter
 from tritonbuild.rootfs.loader import Loader, Missing
@@ -30,18 +29,6 @@ _PACKAGE: Final = re.compile(
     rf"(?:{SERVER_PATH}/(?:backends|repoagents|caches)/[^/]+|(?:.*/)?(?:site|dist)-packages)(?=/)", re.DOTALL
 )
 """The folder in which a file's package may have a library: a component's, or that of all Python packages."""
-
-
-@attrs.frozen(kw_only=True)
-class Excused:
-    """A library that a file needs and that need not be found: the file, the library, and the reason."""
-
-    file: str
-    name: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.file} needs {self.name}, {self.reason}"
 
 
 def lacking(
@@ -64,7 +51,7 @@ def lacking(
     return {lack: _excuse(lack, composed.view, full) for lack in missing}
 
 
-def verify(lacks: Mapping[Missing, str], absent: Sequence[AbsentLibraries] = ()) -> tuple[Excused, ...]:
+def verify(lacks: Mapping[Missing, str], absent: Sequence[AbsentLibraries] = ()) -> tuple[ExcusedLibrary, ...]:
     """Return the missing libraries that need not be found, of those that `lacking` returned.
 
     Args:
@@ -78,7 +65,7 @@ def verify(lacks: Mapping[Missing, str], absent: Sequence[AbsentLibraries] = ())
     for lack, reason in lacks.items():
         inside = _left_out(lack, [one for one in absent if one.folder and lack.file.startswith(f"{one.folder}/")])
         if reason and not inside:
-            excused.append(Excused(file=lack.file, name=lack.name, reason=reason))
+            excused.append(ExcusedLibrary(file=lack.file, name=lack.name, reason=reason))
         else:
             faults[lack] = inside or _left_out(lack, [one for one in absent if not one.folder])
     if faults:

@@ -9,7 +9,7 @@ from tritonbuild.embedded.libraries import matches
 from tritonbuild.layers.entry import FILE, WHITEOUT, Entry
 from tritonbuild.layers.items import Item, index_of
 from tritonbuild.layers.reading import Layer
-from tritonbuild.oci.descriptors import Descriptor
+from tritonbuild.oci.descriptors import Descriptor, Nowhere
 from tritonbuild.optional_parts import OptionalPart
 from tritonbuild.rootfs.view import View
 
@@ -20,7 +20,9 @@ def trimmed(full: View, parts: Iterable[OptionalPart]) -> View:
     if not paths:
         return full
     blob = Descriptor(media_type="", digest="", size=0)
-    return View([*full.layers, Layer(blob=blob, origin=_Nowhere(), index=index_of(map(_whiteout, paths)))])
+    return View(
+        [*full.layers, Layer(blob=blob, origin=Nowhere("the full image"), index=index_of(map(_whiteout, paths)))]
+    )
 
 
 def files(full: View, part: OptionalPart) -> Iterator[str]:
@@ -36,12 +38,3 @@ def _whiteout(path: str) -> Item:
         path=posixpath.join(folder, f"{WHITEOUT}{name}"), kind=FILE, mode=0, uid=0, gid=0, mtime=0, size=0, offset=0
     )
     return Item(entry=entry)
-
-
-class _Nowhere:
-    """The origin of a layer that has whiteouts alone."""
-
-    name = "the full image"
-
-    def read(self, blob: Descriptor, start: int, stop: int) -> Iterator[bytes]:
-        raise NotImplementedError

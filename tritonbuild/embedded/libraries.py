@@ -1,4 +1,4 @@
-"""Names of shared libraries: the base's, the driver's, and those that files open by name."""
+"""Names of shared libraries: the base's and the driver's."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import fnmatch
 import posixpath
 from collections.abc import Iterable
 from typing import Final
-
-import attrs
 
 OF_THE_BASE: Final = tuple(
     f"{name}*"
@@ -39,12 +37,3 @@ def is_library(path: str) -> bool:
     """Return whether a file is named like a shared library."""
     name = posixpath.basename(path)
     return name.endswith(".so") or ".so." in name
-
-
-@attrs.frozen(kw_only=True)
-class OpenedLibrary:
-    """A library that is brought because *file* names it."""
-
-    name: str
-    path: str
-    file: str

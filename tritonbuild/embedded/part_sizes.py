@@ -26,7 +26,7 @@ from tritonbuild.rootfs.view import View
 def part_sizes(request: Request, planned: ImagePlan, context: Path | None) -> tuple[PlannedPart, ...]:
     """Return the optional parts of which the full image has files, each with the bytes that it adds.
 
-    The user's Python packages, models and files are left out of the measurement, since they are the same in all plans.
+    The user's Python packages and models are left out of the measurement, since they are the same in all plans.
 
     Args:
         request: The request.

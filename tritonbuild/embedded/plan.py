@@ -16,11 +16,11 @@ from tritonbuild import optional_parts
 from tritonbuild.embedded import composed_check, environment, left_out
 from tritonbuild.embedded.additions import Context, canonical
 from tritonbuild.embedded.assembly import Assembly
-from tritonbuild.embedded.libraries import OpenedLibrary
 from tritonbuild.embedded.request import SCRATCH, Request
 from tritonbuild.embedded.runtime import Runtime
 from tritonbuild.embedded.sources import Source, existing, loader_for, with_files
 from tritonbuild.layers.items import NewLayer
+from tritonbuild.planned import ExcusedLibrary, PlannedLibrary
 from tritonbuild.rootfs import accounts, ldcache
 from tritonbuild.rootfs.loader import Loader, machine_of
 from tritonbuild.rootfs.view import View
@@ -63,8 +63,8 @@ class ImagePlan:
     env: Mapping[str, str]
     labels: Mapping[str, str]
     created: int
-    excused: tuple[composed_check.Excused, ...] = ()
-    opened: tuple[OpenedLibrary, ...] = ()
+    excused: tuple[ExcusedLibrary, ...] = ()
+    opened: tuple[PlannedLibrary, ...] = ()
     original: Source = attrs.field(repr=False)
     full: Source = attrs.field(repr=False)
     base: Source = attrs.field(repr=False)
@@ -234,7 +234,7 @@ def _finish(sources: _Sources) -> ImagePlan:
 
 def _check(
     sources: _Sources, request: Request, env: Mapping[str, str]
-) -> tuple[Loader, dict[str, bytes], tuple[composed_check.Excused, ...]]:
+) -> tuple[Loader, dict[str, bytes], tuple[ExcusedLibrary, ...]]:
     """Check the libraries of new files; where the base's lack a version, bring full's into a folder that comes first.
 
     Returns:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
 from tritonbuild.embedded.builder import Built
-from tritonbuild.errors import BuildFailedError, TritonBuildError
+from tritonbuild.errors import BuildFailedError, TritonBuildError, origin_of
 
 
 def show(error: TritonBuildError) -> int:
@@ -24,10 +23,8 @@ def show(error: TritonBuildError) -> int:
 
 def unexpected(error: Exception) -> TritonBuildError:
     """Return the error for an input that no reader refused; it names the function that failed over it."""
-    *_, (frame, line) = traceback.walk_tb(error.__traceback__)
-    where = f"{frame.f_globals.get('__name__', '?')}, line {line}"
     return TritonBuildError(
-        f"a source image or another input is damaged: unexpected {type(error).__name__} in {where}: {error}",
+        f"a source image or another input is damaged: unexpected {type(error).__name__}{origin_of(error)}: {error}",
         hint="check the sources with another program; if they are not damaged, please report this",
     )
 

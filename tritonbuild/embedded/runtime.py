@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from tritonbuild.embedded import read_files
-from tritonbuild.embedded.libraries import C_LIBRARY, OF_THE_BASE, OF_THE_DRIVER, OpenedLibrary, is_library, matches
+from tritonbuild.embedded.libraries import C_LIBRARY, OF_THE_BASE, OF_THE_DRIVER, is_library, matches
 from tritonbuild.layers.entry import FILE, FOLDER, SYMLINK
+from tritonbuild.planned import PlannedLibrary
 from tritonbuild.rootfs import interpreter
 from tritonbuild.rootfs.loader import Loader
 from tritonbuild.rootfs.view import View
@@ -52,8 +53,8 @@ class Runtime:
         self.env = env
         self.loader = full_loader
         self.sonames = base_loader.names()
-        own = OF_THE_BASE if C_LIBRARY in self.sonames else ()
-        self.left_out = (*own, *OF_THE_DRIVER, *exclude)
+        of_the_base = OF_THE_BASE if C_LIBRARY in self.sonames else ()
+        self.left_out = (*of_the_base, *OF_THE_DRIVER, *exclude)
         """Names of libraries (shell patterns) that are the base's or the driver's, or excluded."""
         self.known = full_loader.known()
         self.cached = {line.path for line in full_loader.lines}
@@ -61,7 +62,7 @@ class Runtime:
         """Canonical paths that are brought: links, files, and the folders of the interpreter."""
         self.configured: set[str] = set()
         """Folders that are added to the configuration of the loader."""
-        self.named: list[OpenedLibrary] = []
+        self.named: list[PlannedLibrary] = []
         """Libraries that are brought because a file names them."""
         self.python: interpreter.Interpreter | None = None
         """The interpreter that is brought."""
@@ -116,14 +117,10 @@ class Runtime:
                     library = (name, self.known.get(name, ""))
                     if library[1] and library not in found and name not in linked and self._lacking(*library):
                         found[library] = None
-                        self.named.append(OpenedLibrary(name=name, path=self._lacking(*library), file=f"/{path}"))
+                        self.named.append(PlannedLibrary(name=name, path=self._lacking(*library), file=f"/{path}"))
             brought = [library[1] for library in sorted(found.keys() - handled) if self._library(*library)]
             handled.update(found)
             waiting = sorted(self._loaded(brought) - seen)
-
-    def _is_left_out(self, name: str) -> bool:
-        """Return whether a library is the base's or the driver's, or excluded."""
-        return matches(name, self.left_out)
 
     def _programs(self, folder: str) -> Iterator[str]:
         """Yield the links, libraries and programs in *folder*."""
@@ -173,7 +170,7 @@ class Runtime:
     def _lacking(self, name: str, path: str) -> str:
         """Return the canonical path of the library found as *name* at *path*; empty if it need not be brought."""
         canonical = self.full.resolve_folder(path)
-        if canonical is None or self._is_left_out(name) or f"{canonical}/".startswith(f"{SERVER_PATH}/"):
+        if canonical is None or matches(name, self.left_out) or f"{canonical}/".startswith(f"{SERVER_PATH}/"):
             return ""
         if name in self.sonames or (canonical in self.base and not self.base.is_folder(canonical)):
             return ""

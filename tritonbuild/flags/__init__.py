@@ -117,6 +117,11 @@ def canonical(options: Mapping[str, object]) -> dict[str, object]:
     return merged
 
 
+def has_several_platforms(options: Mapping[str, object]) -> bool:
+    """Return whether a build is for several platforms."""
+    return len(each(canonical(options).get("platform") or ())) > 1
+
+
 def render(table: Table, options: Mapping[str, object], *, engine: str) -> list[str]:
     """Return the tokens for the options, in the table's order.
 

@@ -53,13 +53,14 @@ def stages(selection: Selection) -> list[Stage]:
             Stage(base=base, purpose=purpose, name="base-packages", instructions=(Word("USER", "root"), install))
         ]
         base = on_base[0].name
+    clients = _clients(selection)
     return [
         parts.full(selection),
         *above_full,
         *on_base,
         _base_content(selection, base),
         _runtime(selection, above_full[-1].name if above_full else "full"),
-        *_clients(selection),
+        *clients,
         _composed(selection, base),
         parts.check(
             selection,
@@ -77,7 +78,7 @@ def stages(selection: Selection) -> list[Stage]:
                     from_stage=stage.name,
                 )
                 for kind in ("list", "missing", "other/")
-                for stage in _clients(selection)[1:]
+                for stage in clients[1:]
             ),
         ),
         parts.last(selection),
@@ -89,7 +90,7 @@ def _base_content(selection: Selection, base: str) -> Stage:
     purpose = "List the libraries and files of the base, and add the server's user to its accounts."
     if selection.on_scratch:
         base = "full"
-        scripts = [parts.script("base.sh", "accounts"), parts.script("scratch.sh")]
+        scripts = [parts.script("scratch.sh"), parts.script("base.sh", "accounts")]
         purpose = (
             "In place of a base: empty lists, the full image's accounts, and folders that every root file system has."
         )

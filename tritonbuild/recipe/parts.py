@@ -138,8 +138,9 @@ def check(selection: Selection, *before: Instruction) -> Stage:
     if selection.on_scratch:
         # The composed image has no programs: those of the full image look at its files.
         base, root = "full", [Copy(sources=("/",), target=f"{COMPOSED}/", from_stage="composed")]
-    path = selection.variables().get("LD_LIBRARY_PATH", "")
-    search = selection.composition.environment.get("PATH", selection.variables()["PATH"] if root else "")
+    variables = selection.variables()
+    path = variables.get("LD_LIBRARY_PATH", "")
+    search = selection.composition.environment.get("PATH", variables["PATH"] if root else "")
     run = script(
         "check.sh",
         *([f"search={search}"] if search else []),
